@@ -1,0 +1,86 @@
+"""The command line: `python -m sb3_ppo_scratch COMMAND …`, also installed as `sb3-ppo-scratch`."""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sb3_ppo_scratch import __version__
+from sb3_ppo_scratch.hyperparams import hyperparams_folder
+from sb3_ppo_scratch.zoo.commands import ZOO_COMMANDS, ConfigError, run_zoo_command
+
+DESCRIPTION = "PPO from scratch for Stable-Baselines3: rl_zoo3's commands with `--algo ppo_scratch`, and more."
+EXAMPLES = """examples:
+  python -m sb3_ppo_scratch train --algo ppo_scratch --env LunarLander-v2
+  python -m sb3_ppo_scratch enjoy --algo ppo_scratch --env LunarLander-v2 -f logs --no-render
+  python -m sb3_ppo_scratch train --help          all options of a command
+  python -m sb3_ppo_scratch hyperparams           where the YAML files lie
+  python -m sb3_ppo_scratch hyperparams --copy .  a copy to edit, for use with `train -conf FILE`
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe the command line; rl_zoo3's commands stand in it for `--help` and take rl_zoo3's own arguments.
+
+    Returns:
+        The parser.
+    """
+    parser = argparse.ArgumentParser(
+        prog="sb3-ppo-scratch",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, purpose in ZOO_COMMANDS.items():
+        commands.add_parser(name, help=purpose, add_help=False)
+    hyperparams = commands.add_parser("hyperparams", help="show where the YAML files lie, or copy them")
+    hyperparams.add_argument("--copy", metavar="DIR", type=Path, help="folder to copy the files to")
+    return parser
+
+
+def show_hyperparams(copy_to: Path | None) -> None:
+    """Print the paths of the YAML files, or copy them and print the copies' paths.
+
+    Args:
+        copy_to: Folder to copy them to; it is made if need be.
+
+    Raises:
+        FileExistsError: If a copy would replace a file.
+    """
+    for file in sorted(hyperparams_folder().glob("*.yml")):
+        if copy_to is None:
+            print(file)
+            continue
+        target = copy_to / file.name
+        if target.exists():
+            raise FileExistsError(f"{target} exists already; move it away or choose another folder for --copy.")
+        copy_to.mkdir(parents=True, exist_ok=True)
+        print(shutil.copyfile(file, target))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: The words after the program's name; None: those of this process.
+
+    Returns:
+        The exit status: 0, or 2 if the user has to change something.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if words and words[0] in ZOO_COMMANDS:
+            run_zoo_command(words[0], words[1:])
+        else:
+            show_hyperparams(build_parser().parse_args(words).copy)
+    except (ConfigError, FileExistsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,515 @@
+"""`PPOScratch`: Proximal Policy Optimization for Stable-Baselines3, written from scratch.
+
+What is here: the algorithm class: its arguments, and `train`, which reads as the algorithm does. What is not: the
+formulas (`advantages.py`, `updates/losses.py`), and collecting rollouts, saving and loading, which are SB3's.
+"""
+
+import copy
+import inspect
+import io
+import pathlib
+import time
+import warnings
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import (
+    ActorCriticCnnPolicy,
+    ActorCriticPolicy,
+    BasePolicy,
+    MultiInputActorCriticPolicy,
+)
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.utils import FloatSchedule
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_ppo_scratch import argument_checks as checks
+from sb3_ppo_scratch.observation_normalizer import absorb_rollout, attach_observation_normalizer, check_normalizable
+from sb3_ppo_scratch.rollout_buffers import default_rollout_buffer_class
+from sb3_ppo_scratch.torch_threads import TorchThreads, choose_threads, has_convolutions, limited_threads
+from sb3_ppo_scratch.update_stats import UpdateStats, explained_variance
+from sb3_ppo_scratch.updates.autograd import UpdateSettings, apply_gradient, evaluate_minibatch, free_graph
+
+SelfPPOScratch = TypeVar("SelfPPOScratch", bound="PPOScratch")
+
+FloatOrSchedule = float | Schedule
+"""A constant, or a callable of the remaining progress (1 at the beginning of `learn`, 0 at its end)."""
+Coefficient = float
+"""Weight of a term of the loss."""
+Kwargs = dict[str, Any]
+"""Keyword arguments for something that is built later."""
+
+
+class _Applied(NamedTuple):
+    """Public attributes whose effect sits elsewhere, as they were when they last took effect."""
+
+    learning_rate: FloatOrSchedule
+    gamma: float
+    gae_lambda: float
+    n_steps: int
+
+
+class PPOScratch(OnPolicyAlgorithm):
+    """Proximal Policy Optimization with the clipped objective, a drop-in for SB3's PPO.
+
+    Every argument of SB3's PPO has the same name, place, meaning and default here; with equal arguments, seed and one
+    torch thread the parameters stay equal to stock PPO's until float rounding parts them (docs/decisions.md says within
+    which bounds). The arguments after `_init_setup_model` are this project's own and keyword-only.
+
+    Args:
+        policy: `"MlpPolicy"`, `"CnnPolicy"`, `"MultiInputPolicy"` or a subclass of `ActorCriticPolicy`.
+        env: Environment, VecEnv or registered id. Box, Discrete, MultiDiscrete and MultiBinary actions.
+        learning_rate: Adam's learning rate, constant or schedule.
+        n_steps: Steps per environment and rollout; a rollout has `n_steps * n_envs` transitions.
+        batch_size: Transitions per minibatch. If it does not divide the rollout, the last minibatch is shorter.
+        n_epochs: Passes over a rollout per update. Usually 3 to 20.
+        gamma: Discount factor in [0, 1].
+        gae_lambda: GAE's trade-off between bias (0) and variance (1).
+        clip_range: Half width of the interval around a probability ratio of 1 in which the policy may move per update.
+            Usually 0.1 to 0.3.
+        clip_range_vf: Largest change of a value estimate per update, in units of the (scaled) reward; None: unlimited.
+        normalize_advantage: Whether to normalise advantages, minibatch by minibatch.
+        ent_coef: Weight of the entropy bonus.
+        vf_coef: Weight of the value loss.
+        max_grad_norm: Largest L2 norm of the gradient over all parameters.
+        use_sde: Whether to explore with gSDE (https://arxiv.org/abs/2005.05719) in place of independent noise.
+        sde_sample_freq: Steps between new gSDE noise; -1: once per rollout.
+        rollout_buffer_class: Buffer to use in place of the default; it then estimates advantages its own way.
+        rollout_buffer_kwargs: Further arguments of the buffer.
+        target_kl: The update stops before a minibatch whose approximate KL divergence exceeds 1.5 times this.
+        stats_window_size: Episodes over which returns and lengths are averaged in the log.
+        tensorboard_log: Folder for TensorBoard; None: no such log.
+        policy_kwargs: Further arguments of the policy.
+        verbose: 0: silent, 1: device, wrappers and early stops, 2: debug messages.
+        seed: Seed of Python's, NumPy's, torch's and the environments' random generators.
+        device: `"cpu"`, `"cuda"`, ...; `"auto"`: a GPU for policies with convolutions, the CPU for all others, which
+            are faster there.
+        _init_setup_model: Whether to build the networks at once (SB3's `load` builds them later).
+        normalize_observations: Whether the policy normalises Box observations by running statistics. They are part of
+            the policy, hence of the saved file, and stand still except between an update and the next rollout.
+        torch_threads: Threads of torch while learning: `"auto"` (1 for networks without convolutions on the CPU), a
+            number, or None for torch's own setting. Restored afterwards.
+
+    Raises:
+        ValueError: If an argument or space has an unusable value (as `ArgumentError`, which also is an AssertionError).
+        TypeError: If an argument has a wrong type.
+
+    Source:
+        Schulman et al., Proximal Policy Optimization Algorithms, https://arxiv.org/abs/1707.06347, algorithm 1.
+
+    Example:
+        >>> from sb3_ppo_scratch import PPOScratch
+        >>> model = PPOScratch("MlpPolicy", "CartPole-v1", n_steps=64, seed=0).learn(128)
+        >>> model.num_timesteps
+        128
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "CnnPolicy": ActorCriticCnnPolicy,
+        "MlpPolicy": ActorCriticPolicy,
+        "MultiInputPolicy": MultiInputActorCriticPolicy,
+    }
+
+    def __init__(
+        self,
+        policy: str | type[ActorCriticPolicy],
+        env: GymEnv | str,
+        learning_rate: FloatOrSchedule = 3e-4,
+        n_steps: int = 2048,
+        batch_size: int = 64,
+        n_epochs: int = 10,
+        gamma: float = 0.99,
+        gae_lambda: float = 0.95,
+        clip_range: FloatOrSchedule = 0.2,
+        clip_range_vf: FloatOrSchedule | None = None,
+        normalize_advantage: bool = True,
+        ent_coef: Coefficient = 0.0,
+        vf_coef: Coefficient = 0.5,
+        max_grad_norm: float = 0.5,
+        use_sde: bool = False,
+        sde_sample_freq: int = -1,
+        rollout_buffer_class: type[RolloutBuffer] | None = None,
+        rollout_buffer_kwargs: Kwargs | None = None,
+        target_kl: float | None = None,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: Kwargs | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: th.device | str = "auto",
+        _init_setup_model: bool = True,
+        *,
+        normalize_observations: bool = False,
+        torch_threads: TorchThreads = "auto",
+    ) -> None:
+        self._check_arguments({name: value for name, value in locals().items() if name not in ("self", "__class__")})
+        try:
+            super().__init__(
+                policy,
+                env,
+                learning_rate,
+                n_steps,
+                gamma,
+                gae_lambda,
+                ent_coef,
+                vf_coef,
+                max_grad_norm,
+                use_sde,
+                sde_sample_freq,
+                rollout_buffer_class,
+                rollout_buffer_kwargs,
+                stats_window_size,
+                tensorboard_log,
+                policy_kwargs=policy_kwargs,
+                verbose=verbose,
+                seed=seed,
+                device="cpu" if device == "auto" else device,
+                supported_action_spaces=(spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary),
+                _init_setup_model=False,
+            )
+        except AssertionError as error:
+            raise checks.ArgumentError(f"`env` cannot be used: {error}") from error
+        self._choose_device = device == "auto"
+        self.batch_size = batch_size
+        self.n_epochs = n_epochs
+        self.clip_range = clip_range
+        self.clip_range_vf = clip_range_vf
+        self.normalize_advantage = normalize_advantage
+        self.target_kl = target_kl
+        self.normalize_observations = normalize_observations
+        self.torch_threads = torch_threads
+        if self.env is not None:
+            self._check_environment()
+        if _init_setup_model:
+            self._setup_model()
+            self._announce_device()
+
+    @staticmethod
+    def _check_arguments(arguments: Kwargs) -> None:
+        """Check everything that can be checked without the environment.
+
+        Args:
+            arguments: The constructor's arguments by name.
+
+        Raises:
+            TypeError: If one has a wrong type.
+            ArgumentError: If one has an unusable value.
+        """
+        for name in ("n_steps", "batch_size", "n_epochs", "stats_window_size"):
+            checks.check_positive_integer(name, arguments[name])
+        for name in ("gamma", "gae_lambda"):
+            checks.check_fraction(name, arguments[name])
+        for name in ("ent_coef", "vf_coef"):
+            checks.check_finite(name, arguments[name])
+        checks.check_positive("max_grad_norm", arguments["max_grad_norm"], remedy="float('inf') turns clipping off")
+        checks.check_schedule("learning_rate", arguments["learning_rate"], zero_allowed=True)
+        checks.check_schedule("clip_range", arguments["clip_range"], zero_allowed=False)
+        if arguments["clip_range_vf"] is not None:
+            checks.check_schedule(
+                "clip_range_vf", arguments["clip_range_vf"], zero_allowed=False, remedy="None turns value clipping off"
+            )
+        if arguments["target_kl"] is not None:
+            checks.check_positive("target_kl", arguments["target_kl"], remedy="None turns early stopping off")
+        for name in ("normalize_advantage", "use_sde", "normalize_observations"):
+            checks.check_choice(name, arguments[name], (True, False))
+        if arguments["torch_threads"] not in ("auto", None):
+            checks.check_positive_integer("torch_threads", arguments["torch_threads"])
+        if arguments["normalize_advantage"] and arguments["batch_size"] == 1:
+            raise checks.ArgumentError(
+                "`batch_size` must be greater than 1 with normalize_advantage=True, got 1: normalising a single "
+                "advantage gives NaN. Raise batch_size or pass normalize_advantage=False."
+            )
+
+    def _check_environment(self) -> None:
+        """Check the environment against the arguments, and warn about a short last minibatch.
+
+        Raises:
+            ArgumentError: If its spaces or its number of environments cannot be used.
+        """
+        checks.check_action_space(self.action_space)
+        checks.check_observation_space(self.observation_space)
+        if self.normalize_observations:
+            check_normalizable(self.observation_space)
+        warning = checks.check_minibatches(
+            self.n_steps, self.n_envs, self.batch_size, normalize_advantage=self.normalize_advantage
+        )
+        if warning is not None:
+            warnings.warn(warning, stacklevel=3)
+
+    def _setup_model(self) -> None:
+        """Build everything that follows from the arguments: buffer, policy, schedules. SB3's `load` calls this too."""
+        chosen_buffer_class = self.rollout_buffer_class
+        self.rollout_buffer_class = chosen_buffer_class or default_rollout_buffer_class(self.observation_space)
+        super()._setup_model()
+        # What the user chose, so that a saved file names this project's buffer nowhere.
+        self.rollout_buffer_class = chosen_buffer_class
+        self.clip_range = FloatSchedule(self.clip_range)
+        if self.clip_range_vf is not None:
+            self.clip_range_vf = FloatSchedule(self.clip_range_vf)
+        if self.normalize_observations:
+            attach_observation_normalizer(self.policy)
+        if self._choose_device:
+            self._move_to_fastest_device()
+        self._applied = _Applied(self.learning_rate, self.gamma, self.gae_lambda, self.n_steps)
+
+    def _move_to_fastest_device(self) -> None:
+        """Resolve `device="auto"` once the network is known: a GPU, if there is one, pays only for convolutions."""
+        if not (has_convolutions(self.policy) and th.cuda.is_available()):
+            return
+        self.device = th.device("cuda")
+        self.policy = self.policy.to(self.device)
+        self.rollout_buffer.device = self.device
+        if self.seed is not None:
+            th.backends.cudnn.deterministic = True
+            th.backends.cudnn.benchmark = False
+        if self.use_sde:
+            self.policy.reset_noise(self.n_envs)
+
+    def _announce_device(self) -> None:
+        """Say what `device="auto"` has come to, and why."""
+        if self.verbose >= 1 and self._choose_device:
+            reason = "has convolutions" if has_convolutions(self.policy) else "has no convolutions; faster on the CPU"
+            print(f"device='auto' chose {self.device}: the policy {reason}.")
+
+    def learn(
+        self: SelfPPOScratch,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "PPO",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> SelfPPOScratch:
+        """Learn from `total_timesteps` steps, rounded up to whole rollouts.
+
+        Args:
+            total_timesteps: Steps over all environments.
+            callback: SB3 callback, list of callbacks or function.
+            log_interval: Rollouts between two outputs of the log.
+            tb_log_name: Name of the run in TensorBoard (default: stock PPO's).
+            reset_num_timesteps: Whether to count steps from 0; False continues.
+            progress_bar: Whether to show a progress bar (tqdm and rich).
+
+        Returns:
+            The model itself.
+        """
+        with limited_threads(choose_threads(self.torch_threads, self.policy, self.device)):
+            return super().learn(
+                total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
+            )
+
+    def collect_rollouts(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
+    ) -> bool:
+        """Fill the buffer with SB3's own loop, and measure how fast that was.
+
+        Args:
+            env: The training environments.
+            callback: Called at every step.
+            rollout_buffer: The buffer to fill.
+            n_rollout_steps: Steps per environment.
+
+        Returns:
+            Whether the rollout was completed; False if a callback asked to stop.
+        """
+        if n_rollout_steps != self._applied.n_steps:
+            checks.check_positive_integer("n_steps", n_rollout_steps)
+            rollout_buffer.buffer_size = n_rollout_steps
+            self._applied = self._applied._replace(n_steps=n_rollout_steps)
+        steps_before, started = self.num_timesteps, time.perf_counter()
+        completed = super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
+        if completed:
+            self._apply_discounting(rollout_buffer)
+        self._record_rate("time/rollout_fps", self.num_timesteps - steps_before, started)
+        return completed
+
+    def _apply_discounting(self, rollout_buffer: RolloutBuffer) -> None:
+        """Estimate advantages again if a callback has changed `gamma` or `gae_lambda`, which the buffer copied.
+
+        Args:
+            rollout_buffer: The full buffer.
+        """
+        if (self.gamma, self.gae_lambda) == (self._applied.gamma, self._applied.gae_lambda):
+            return
+        self._applied = self._applied._replace(gamma=self.gamma, gae_lambda=self.gae_lambda)
+        rollout_buffer.gamma, rollout_buffer.gae_lambda = self.gamma, self.gae_lambda
+        observations, _ = self.policy.obs_to_tensor(self._last_obs)  # type: ignore[arg-type] # set by the rollout
+        with th.no_grad():
+            last_values = self.policy.predict_values(observations)
+        assert self._last_episode_starts is not None
+        rollout_buffer.compute_returns_and_advantage(last_values, dones=self._last_episode_starts)
+
+    def _record_rate(self, key: str, n_transitions: int, started: float) -> None:
+        """Log transitions per second.
+
+        Args:
+            key: The logger's key.
+            n_transitions: Transitions handled.
+            started: `time.perf_counter()` at the beginning.
+        """
+        self.logger.record(key, int(n_transitions / max(time.perf_counter() - started, 1e-9)))
+
+    def train(self) -> None:
+        """Update the policy from the rollout collected last: PPO's inner loop."""
+        started = time.perf_counter()
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        settings = self._read_settings()
+        stats = UpdateStats()
+        for epoch in range(self.n_epochs):
+            excess_kl = self._train_epoch(settings, stats)
+            self._n_updates += 1
+            if excess_kl is not None:
+                if self.verbose >= 1:
+                    print(f"Early stopping at step {epoch} due to reaching max kl: {excess_kl:.2f}")
+                break
+        if self.normalize_observations:
+            absorb_rollout(self.policy, self.rollout_buffer.observations)
+        self._record_update(settings, stats)
+        self._record_rate("time/update_fps", self.n_steps * self.n_envs, started)
+
+    def _read_settings(self) -> UpdateSettings:
+        """Read the public attributes and evaluate the schedules; a callback may have changed any of them.
+
+        Returns:
+            What the whole update uses.
+        """
+        return UpdateSettings(
+            clip_range=self._evaluate_now(self.clip_range),
+            clip_range_vf=None if self.clip_range_vf is None else self._evaluate_now(self.clip_range_vf),
+            normalize_advantage=self.normalize_advantage,
+            ent_coef=self.ent_coef,
+            vf_coef=self.vf_coef,
+            max_grad_norm=self.max_grad_norm,
+            target_kl=self.target_kl,
+        )
+
+    def _evaluate_now(self, value: FloatOrSchedule) -> float:
+        """Evaluate a constant or schedule at the current progress.
+
+        Args:
+            value: The constant or schedule.
+
+        Returns:
+            Its value now.
+        """
+        return float(value(self._current_progress_remaining) if callable(value) else value)
+
+    def _train_epoch(self, settings: UpdateSettings, stats: UpdateStats) -> float | None:
+        """Pass once over the rollout, in minibatches of random transitions.
+
+        Args:
+            settings: What the update uses.
+            stats: Collects the figures of each minibatch.
+
+        Returns:
+            None, or the KL divergence at which the update has to stop, that minibatch not applied.
+        """
+        for batch in self.rollout_buffer.get(self.batch_size):
+            figures = evaluate_minibatch(self.policy, batch, settings)
+            stats.add(figures)
+            if settings.target_kl is not None and figures.approx_kl > 1.5 * settings.target_kl:
+                return float(figures.approx_kl)
+            apply_gradient(self.policy, figures.loss, settings.max_grad_norm)
+        return None
+
+    def _record_update(self, settings: UpdateSettings, stats: UpdateStats) -> None:
+        """Log the update under stock PPO's keys.
+
+        Args:
+            settings: What the update used.
+            stats: The figures of its minibatches.
+        """
+        stats.record(self.logger)
+        buffer = self.rollout_buffer
+        self.logger.record("train/explained_variance", explained_variance(buffer.values.ravel(), buffer.returns.ravel()))
+        if hasattr(self.policy, "log_std"):
+            self.logger.record("train/std", self.policy.log_std.detach().exp().mean().item())
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record("train/clip_range", settings.clip_range)
+        if settings.clip_range_vf is not None:
+            self.logger.record("train/clip_range_vf", settings.clip_range_vf)
+
+    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
+        """Compute the remaining progress, never below 0.
+
+        The last rollout usually ends after `total_timesteps`, where SB3's progress, and with it a linear learning rate,
+        becomes negative.
+
+        Args:
+            num_timesteps: Steps so far.
+            total_timesteps: Steps planned.
+        """
+        super()._update_current_progress_remaining(num_timesteps, total_timesteps)
+        self._current_progress_remaining = max(0.0, self._current_progress_remaining)
+
+    def _update_learning_rate(self, optimizers: list[th.optim.Optimizer] | th.optim.Optimizer) -> None:
+        """Set the optimiser's learning rate; unlike SB3's, a changed `learning_rate` attribute counts.
+
+        Args:
+            optimizers: The optimiser(s).
+        """
+        if self.learning_rate != self._applied.learning_rate:
+            self._setup_lr_schedule()
+            self._applied = self._applied._replace(learning_rate=self.learning_rate)
+        super()._update_learning_rate(optimizers)
+
+    def _excluded_save_params(self) -> list[str]:
+        """Name what is rebuilt by `_setup_model` and thus not saved.
+
+        Returns:
+            Attribute names.
+        """
+        return [*super()._excluded_save_params(), "_applied", "_choose_device"]
+
+    def __deepcopy__(self: SelfPPOScratch, memo: dict[int, Any]) -> SelfPPOScratch:
+        """Copy everything, environments included (if they can be copied).
+
+        Args:
+            memo: Objects copied already, by id.
+
+        Returns:
+            The copy.
+        """
+        free_graph(self.policy)
+        duplicate = type(self).__new__(type(self))
+        memo[id(self)] = duplicate
+        duplicate.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return duplicate
+
+    @classmethod
+    def load(
+        cls: type[SelfPPOScratch],
+        path: str | pathlib.Path | io.BufferedIOBase,
+        env: GymEnv | None = None,
+        device: th.device | str = "auto",
+        custom_objects: Kwargs | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        **kwargs: Any,
+    ) -> SelfPPOScratch:
+        """Load a model that `PPOScratch` or SB3's PPO has saved.
+
+        Args:
+            path: The zip file.
+            env: Environment to continue with; None: the model can only predict until `set_env`.
+            device: Where to load the parameters.
+            custom_objects: Objects to use in place of those in the file, by name.
+            print_system_info: Whether to print versions, saved and current.
+            force_reset: Whether the environment is reset before training goes on.
+            **kwargs: Constructor arguments or attributes to change.
+
+        Returns:
+            The model.
+
+        Raises:
+            TypeError: If a keyword argument is neither (stock would keep it and never read it).
+        """
+        bare = cls("MlpPolicy", env=None, _init_setup_model=False)  # type: ignore[arg-type] # as SB3's load does
+        known = {*inspect.signature(cls.__init__).parameters, *vars(bare), "lr_schedule"} - {"self"}
+        checks.check_known_names(kwargs, known, where=f"{cls.__name__}.load")
+        return super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)

@@ -1,0 +1,59 @@
+"""What an update reports: means over its minibatches, and the value function's explained variance.
+
+What is here: collecting figures without waiting for the device at each minibatch. What is not: the formulas of the
+figures (`updates/losses.py`).
+"""
+
+import numpy as np
+import torch as th
+from numpy.typing import NDArray
+from stable_baselines3.common.logger import Logger
+
+from sb3_ppo_scratch.updates.autograd import MinibatchFigures
+
+
+class UpdateStats:
+    """Collects the figures of each minibatch and logs their means over the whole update."""
+
+    def __init__(self) -> None:
+        self._rows: list[th.Tensor] = []
+
+    def add(self, figures: MinibatchFigures) -> None:
+        """Remember one minibatch's figures; they stay on the device until `means`."""
+        self._rows.append(th.stack(figures).detach())
+
+    def means(self) -> dict[str, float]:
+        """Average every figure over the minibatches seen, each minibatch counting once.
+
+        Returns:
+            Figure name to mean; empty if nothing was added.
+        """
+        if not self._rows:
+            return {}
+        averages = th.stack(self._rows).cpu().double().mean(dim=0).tolist()
+        return dict(zip(MinibatchFigures._fields, averages, strict=True))
+
+    def record(self, logger: Logger) -> None:
+        """Write every mean as `train/<figure>`.
+
+        Args:
+            logger: SB3's logger; its keys for these figures are the same as stock PPO's.
+        """
+        for name, mean in self.means().items():
+            logger.record(f"train/{name}", mean)
+
+
+def explained_variance(predictions: NDArray[np.float32], targets: NDArray[np.float32]) -> float:
+    """Share of the targets' variance that the predictions explain.
+
+    1 is a perfect prediction, 0 is as good as a constant, below 0 is worse than a constant.
+
+    Args:
+        predictions: Shape (n,).
+        targets: Shape (n,).
+
+    Returns:
+        `1 - Var[targets - predictions] / Var[targets]`; NaN if the targets do not vary.
+    """
+    variance = np.var(targets)
+    return float("nan") if variance == 0 else float(1 - np.var(targets - predictions) / variance)

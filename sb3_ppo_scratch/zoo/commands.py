@@ -1,0 +1,102 @@
+"""rl_zoo3's own commands, run with this project registered, and without its import hook.
+
+What is here: running them, and checking a config before `train` starts. What is not: the command line that chooses
+among them (`sb3_ppo_scratch/__main__.py`).
+"""
+
+import runpy
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sb3_ppo_scratch.argument_checks import check_known_names
+from sb3_ppo_scratch.zoo.wrapper_lists import entries, resolve
+
+ZOO_COMMANDS = {
+    "train": "train an agent (rl_zoo3.train)",
+    "enjoy": "play a trained agent and print its returns (rl_zoo3.enjoy)",
+    "record_video": "film a trained agent (rl_zoo3.record_video)",
+}
+
+ZOO_KEYS = frozenset(
+    {
+        "callback",
+        "env_kwargs",
+        "env_wrapper",
+        "frame_stack",
+        "monitor_kwargs",
+        "n_envs",
+        "n_timesteps",
+        "noise_std",
+        "noise_type",
+        "normalize",
+        "vec_env_wrapper",
+    }
+)
+"""Keys of a YAML file that rl_zoo3 reads itself; it hands all others to the algorithm."""
+
+
+class ConfigError(ValueError):
+    """A hyperparameter file that cannot work."""
+
+
+def run_zoo_command(command: str, arguments: Sequence[str]) -> None:
+    """Run one of rl_zoo3's commands in this process.
+
+    Args:
+        command: A key of `ZOO_COMMANDS`.
+        arguments: Its command line.
+
+    Raises:
+        ConfigError: If `train` is given hyperparameters that cannot work.
+    """
+    from rl_zoo3.exp_manager import ExperimentManager
+
+    from sb3_ppo_scratch.zoo.register import register
+
+    register()
+    check_before_training(ExperimentManager)
+    argv, sys.argv = sys.argv, [command, *arguments]
+    try:
+        runpy.run_module(f"rl_zoo3.{command}", run_name="__main__", alter_sys=True)
+    finally:
+        sys.argv = argv
+
+
+def check_before_training(manager: Any) -> None:
+    """Let rl_zoo3 check a config as soon as it has read it, for any algorithm.
+
+    Args:
+        manager: rl_zoo3's `ExperimentManager`.
+    """
+    original = manager.read_hyperparameters
+
+    def read_hyperparameters(self: Any) -> Any:
+        hyperparams, saved = original(self)
+        check_config(hyperparams, algorithm=self.algo, source=self.config)
+        return hyperparams, saved
+
+    manager.read_hyperparameters = read_hyperparameters
+
+
+def check_config(hyperparams: Mapping[str, Any], *, algorithm: str, source: str) -> None:
+    """Check that every key means something, and that every wrapper and callback can be imported.
+
+    Args:
+        hyperparams: What the file says about one environment.
+        algorithm: A name in rl_zoo3's table of algorithms.
+        source: The file, for the message.
+
+    Raises:
+        ConfigError: If something is wrong; the message names the key and the nearest valid one.
+    """
+    from sb3_ppo_scratch.zoo.register import algorithm_arguments
+
+    try:
+        check_known_names(hyperparams, ZOO_KEYS | algorithm_arguments(algorithm), where=f"{algorithm} ({source})")
+        for key in ("env_wrapper", "vec_env_wrapper", "callback"):
+            for name, _ in entries(hyperparams.get(key)):
+                if isinstance(name, str):
+                    resolve(name)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(str(error)) from error

@@ -1,0 +1,278 @@
+"""Everything that rl_zoo3 has to be told about this project, one function per fact.
+
+What is here: what is registered. What is not: when (`autoload.py` by import hook, `commands.py` by an explicit call).
+rl_zoo3 has no plug-in interface, so some of its functions are replaced by ones that call them; each replacement acts
+for this project's algorithm or wrapper only, and replacing twice changes nothing.
+"""
+
+import functools
+import inspect
+import io
+import warnings
+from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import redirect_stdout
+from contextvars import ContextVar
+from importlib.metadata import version
+from typing import Any
+
+from sb3_ppo_scratch.argument_checks import check_known_names
+from sb3_ppo_scratch.hyperparams import hyperparams_file
+from sb3_ppo_scratch.zoo.wrapper_lists import with_unscaled_reward
+
+ALGORITHM = "ppo_scratch"
+TRIED_VERSIONS = ("2.9.0", "2.9.1", "2.9.2")
+"""Versions of rl_zoo3 with which the tests of this folder have passed."""
+
+_MARK = "__sb3_ppo_scratch__"
+_policy_kwargs_of_file: ContextVar[Mapping[str, Any]] = ContextVar("policy_kwargs_of_file", default={})
+
+
+def register() -> None:
+    """Tell rl_zoo3 everything, now."""
+    register_algorithm()
+    register_experiment_manager()
+
+
+def register_algorithm() -> None:
+    """Tell `rl_zoo3.utils`: the algorithm, and in which units to play it."""
+    import rl_zoo3
+    from rl_zoo3 import utils  # by this form also while rl_zoo3's own import is under way
+
+    warn_if_untried(version("rl_zoo3"))
+    add_algorithm(utils.ALGOS)
+    for module in (utils, rl_zoo3):
+        if hasattr(module, "create_test_env"):
+            play_in_original_units(module)
+
+
+def register_experiment_manager() -> None:
+    """Tell `rl_zoo3.exp_manager`: config file, keys, threads, and the hyperparameter search."""
+    from rl_zoo3 import hyperparams_opt
+    from rl_zoo3.exp_manager import ExperimentManager
+
+    register_algorithm()
+    share_search_space(hyperparams_opt.HYPERPARAMS_SAMPLER, hyperparams_opt.HYPERPARAMS_CONVERTER)
+    use_packaged_config(ExperimentManager)
+    honour_num_threads(ExperimentManager)
+    refuse_unknown_keys(ExperimentManager)
+    keep_policy_kwargs_while_searching(ExperimentManager)
+    keep_policy_kwargs_of_loaded_trial(ExperimentManager)
+
+
+def warn_if_untried(zoo_version: str) -> None:
+    """Warn if the installed rl_zoo3 is none of those that the tests have run with.
+
+    Args:
+        zoo_version: The installed version.
+    """
+    if zoo_version not in TRIED_VERSIONS:
+        warnings.warn(
+            f"sb3-ppo-scratch was tried with rl_zoo3 {', '.join(TRIED_VERSIONS)}, not with {zoo_version}; "
+            "if something fails, `python -m sb3_ppo_scratch` shows whether the import hook is the reason.",
+            stacklevel=2,
+        )
+
+
+def add_algorithm(algorithms: MutableMapping[str, Any]) -> None:
+    """Make `--algo ppo_scratch` a choice (the choices are this table's keys when arguments are parsed).
+
+    Args:
+        algorithms: rl_zoo3's table of names and classes.
+    """
+    from sb3_ppo_scratch.ppo_scratch import PPOScratch
+
+    algorithms[ALGORITHM] = PPOScratch
+
+
+def play_in_original_units(module: Any) -> None:
+    """Let `enjoy` print returns in the environment's units: it sums rewards outside the wrappers.
+
+    Args:
+        module: A module with a `create_test_env`. Environments whose saved config contains this project's `ScaleReward`
+            are made with scale 1 there; all others exactly as before.
+    """
+
+    def replacement(original: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(original)
+
+        def create_test_env(*arguments: Any, **keywords: Any) -> Any:
+            hyperparams = signature.bind_partial(*arguments, **keywords).arguments.get("hyperparams")
+            if hyperparams and "env_wrapper" in hyperparams:
+                hyperparams["env_wrapper"] = with_unscaled_reward(hyperparams["env_wrapper"])
+            return original(*arguments, **keywords)
+
+        return create_test_env
+
+    _replace(module, "create_test_env", replacement)
+
+
+def share_search_space(samplers: MutableMapping[str, Any], converters: MutableMapping[str, Any]) -> None:
+    """Make `-optimize` and `--trial-id` search and read what they do for `ppo`, keeping the file's `policy_kwargs`.
+
+    Args:
+        samplers: rl_zoo3's table of functions that draw hyperparameters.
+        converters: rl_zoo3's table of functions that turn drawn values into hyperparameters.
+    """
+    sample_for_ppo = samplers["ppo"]
+
+    def sample(trial: Any, n_actions: int, n_envs: int, additional_args: dict[str, Any]) -> dict[str, Any]:
+        sampled: dict[str, Any] = sample_for_ppo(trial, n_actions, n_envs, additional_args)
+        merged = merge_policy_kwargs(_policy_kwargs_of_file.get(), sampled["policy_kwargs"])
+        return {**sampled, "policy_kwargs": merged}
+
+    samplers[ALGORITHM] = sample
+    converters[ALGORITHM] = converters["ppo"]
+
+
+def use_packaged_config(manager: Any) -> None:
+    """Read this project's file where no `-conf` is given: rl_zoo3 would look for one in its own folder.
+
+    Args:
+        manager: rl_zoo3's `ExperimentManager`.
+    """
+
+    def replacement(original: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(original)
+
+        def __init__(self: Any, *arguments: Any, **keywords: Any) -> None:  # noqa: N807 # a constructor's replacement
+            original(self, *arguments, **keywords)
+            given = signature.bind(self, *arguments, **keywords).arguments.get("config")
+            if self.algo == ALGORITHM and not given:
+                self.config = str(hyperparams_file(f"{ALGORITHM}.yml"))
+
+        return __init__
+
+    _replace(manager, "__init__", replacement, mark=f"{_MARK}config")
+
+
+def honour_num_threads(manager: Any) -> None:
+    """Let `--num-threads` win over `torch_threads="auto"`.
+
+    Args:
+        manager: rl_zoo3's `ExperimentManager`, whose first argument is the parsed command line.
+    """
+
+    def replacement(original: Callable[..., None]) -> Callable[..., None]:
+        def __init__(self: Any, args: Any, *arguments: Any, **keywords: Any) -> None:  # noqa: N807 # see above
+            original(self, args, *arguments, **keywords)
+            if getattr(args, "num_threads", -1) > 0:
+                from sb3_ppo_scratch.torch_threads import keep_current_threads
+
+                keep_current_threads()
+
+        return __init__
+
+    _replace(manager, "__init__", replacement, mark=f"{_MARK}threads")
+
+
+def refuse_unknown_keys(manager: Any) -> None:
+    """Name a key of the YAML file (or of `-params`) that the algorithm does not know, before an environment is made.
+
+    Args:
+        manager: rl_zoo3's `ExperimentManager`.
+    """
+
+    def replacement(original: Callable[..., Any]) -> Callable[..., Any]:
+        def _preprocess_hyperparams(self: Any, hyperparams: dict[str, Any]) -> Any:
+            result = original(self, hyperparams)
+            if self.algo == ALGORITHM:
+                check_known_names(result[0], algorithm_arguments(ALGORITHM), where=f"{ALGORITHM} ({self.config})")
+            return result
+
+        return _preprocess_hyperparams
+
+    _replace(manager, "_preprocess_hyperparams", replacement)
+
+
+def algorithm_arguments(algorithm: str) -> set[str]:
+    """List what a YAML file may say to an algorithm.
+
+    Args:
+        algorithm: A name in rl_zoo3's table.
+
+    Returns:
+        The names of its constructor's arguments, without those that rl_zoo3 gives itself.
+    """
+    from rl_zoo3.utils import ALGOS
+
+    given_by_zoo = {"self", "env", "tensorboard_log", "seed", "verbose", "device", "_init_setup_model"}
+    return set(inspect.signature(ALGOS[algorithm].__init__).parameters) - given_by_zoo
+
+
+def keep_policy_kwargs_while_searching(manager: Any) -> None:
+    """Hand the file's `policy_kwargs` to this project's sampler, whose result replaces them otherwise.
+
+    Args:
+        manager: rl_zoo3's `ExperimentManager`.
+    """
+
+    def replacement(original: Callable[..., float]) -> Callable[..., float]:
+        def objective(self: Any, trial: Any) -> float:
+            token = _policy_kwargs_of_file.set(self._hyperparams.get("policy_kwargs") or {})
+            try:
+                return original(self, trial)
+            finally:
+                _policy_kwargs_of_file.reset(token)
+
+        return objective
+
+    _replace(manager, "objective", replacement)
+
+
+def keep_policy_kwargs_of_loaded_trial(manager: Any) -> None:
+    """Merge the `policy_kwargs` of a trial read by `--trial-id` into the file's, which they replace otherwise.
+
+    Args:
+        manager: rl_zoo3's `ExperimentManager`.
+    """
+
+    def replacement(original: Callable[..., Any]) -> Callable[..., Any]:
+        def read_hyperparameters(self: Any) -> Any:
+            hyperparams, saved = original(self)
+            if self.algo == ALGORITHM and self.storage and self.study_name and self.trial_id:
+                trial_id, self.trial_id = self.trial_id, None
+                with redirect_stdout(io.StringIO()):
+                    of_file, _ = original(self)
+                self.trial_id = trial_id
+                merged = merge_policy_kwargs(of_file.get("policy_kwargs"), hyperparams["policy_kwargs"])
+                hyperparams["policy_kwargs"] = saved["policy_kwargs"] = merged
+            return hyperparams, saved
+
+        return read_hyperparameters
+
+    _replace(manager, "read_hyperparameters", replacement)
+
+
+def merge_policy_kwargs(of_file: str | Mapping[str, Any] | None, sampled: Any) -> str | dict[str, Any]:
+    """Let sampled `policy_kwargs` win over the file's, key by key.
+
+    Args:
+        of_file: The file's: a mapping, or Python source that rl_zoo3 evaluates later; None: the file has none.
+        sampled: The sampled ones (a string only if the command line gave them, which wins).
+
+    Returns:
+        The merged ones, as source if the file's are.
+    """
+    if isinstance(sampled, str):
+        return sampled
+    if not isinstance(of_file, str):
+        return {**(of_file or {}), **sampled}
+    source = ", ".join(f"{key!r}: {_as_source(value)}" for key, value in sampled.items())
+    return f"{{**{of_file}, **{{{source}}}}}"
+
+
+def _as_source(value: Any) -> str:
+    """Write a sampled value as rl_zoo3 would evaluate it, with `nn` in its namespace."""
+    return f"nn.{value.__name__}" if isinstance(value, type) else repr(value)
+
+
+def _replace(
+    owner: Any, name: str, replacement: Callable[[Callable[..., Any]], Callable[..., Any]], *, mark: str = _MARK
+) -> None:
+    """Replace a function by one that wraps it, unless that was done before."""
+    original = getattr(owner, name)
+    if hasattr(original, mark):
+        return
+    wrapped = functools.wraps(original)(replacement(original))
+    setattr(wrapped, mark, True)
+    setattr(owner, name, wrapped)

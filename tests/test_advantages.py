@@ -1,0 +1,113 @@
+"""Tests of `sb3_ppo_scratch.advantages`: the oracle is the definition, a sum over all later steps of an episode."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sb3_ppo_scratch.advantages import generalized_advantages
+
+
+def random_rollout(seed: int, n_steps: int, n_envs: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {
+        "rewards": rng.normal(size=(n_steps, n_envs)).astype(np.float32),
+        "values": rng.normal(size=(n_steps, n_envs)).astype(np.float32),
+        "episode_starts": (rng.random((n_steps, n_envs)) < 0.3).astype(np.float32),
+        "last_values": rng.normal(size=n_envs).astype(np.float32),
+        "last_dones": rng.random(n_envs) < 0.5,
+    }
+
+
+def advantages_by_definition(
+    rewards: np.ndarray,
+    values: np.ndarray,
+    episode_starts: np.ndarray,
+    last_values: np.ndarray,
+    last_dones: np.ndarray,
+    gamma: float,
+    gae_lambda: float,
+) -> np.ndarray:
+    """Equation 16 of the paper in float64: A_t = sum over l of (gamma lambda)^l delta_{t+l}, within the episode."""
+    n_steps, n_envs = rewards.shape
+    result = np.zeros((n_steps, n_envs))
+    for env in range(n_envs):
+        for start in range(n_steps):
+            for later in range(start, n_steps):
+                ends = bool(last_dones[env]) if later == n_steps - 1 else bool(episode_starts[later + 1, env])
+                following = last_values[env] if later == n_steps - 1 else values[later + 1, env]
+                delta = float(rewards[later, env]) + (0.0 if ends else gamma * float(following))
+                delta -= float(values[later, env])
+                result[start, env] += (gamma * gae_lambda) ** (later - start) * delta
+                if ends:
+                    break
+    return result
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n_steps=st.integers(1, 12),
+    n_envs=st.integers(1, 4),
+    gamma=st.floats(0, 1),
+    gae_lambda=st.floats(0, 1),
+)
+def test_advantages_equal_the_definition_on_random_rollouts(
+    seed: int, n_steps: int, n_envs: int, gamma: float, gae_lambda: float
+) -> None:
+    rollout = random_rollout(seed, n_steps, n_envs)
+    advantages = generalized_advantages(**rollout, gamma=gamma, gae_lambda=gae_lambda)
+    expected = advantages_by_definition(**rollout, gamma=gamma, gae_lambda=gae_lambda)
+    assert advantages.shape == (n_steps, n_envs)
+    assert advantages.dtype == np.float32
+    np.testing.assert_allclose(advantages, expected, atol=2e-5)
+
+
+def test_constant_reward_without_end_gives_the_geometric_series() -> None:
+    gamma, n_steps = 0.9, 200
+    ones = np.ones((n_steps, 1), dtype=np.float32)
+    nothing = np.zeros((n_steps, 1), dtype=np.float32)
+    advantages = generalized_advantages(
+        ones, nothing, nothing, np.zeros(1, np.float32), np.array([False]), gamma=gamma, gae_lambda=1.0
+    )
+    np.testing.assert_allclose(advantages[0, 0], (1 - gamma**n_steps) / (1 - gamma), rtol=1e-5)
+
+
+def test_correct_values_of_a_two_state_chain_give_zero_advantages() -> None:
+    # s0 -> s1 (reward 1) -> end (reward 2), gamma 0.5: V(s1) = 2, V(s0) = 1 + 0.5 * 2 = 2.
+    rewards = np.array([[1.0], [2.0], [1.0]], dtype=np.float32)
+    values = np.array([[2.0], [2.0], [2.0]], dtype=np.float32)
+    starts = np.array([[1.0], [0.0], [1.0]], dtype=np.float32)
+    advantages = generalized_advantages(
+        rewards, values, starts, np.array([2.0], np.float32), np.array([False]), gamma=0.5, gae_lambda=0.7
+    )
+    np.testing.assert_allclose(advantages, 0.0, atol=1e-7)
+
+
+def test_nothing_flows_back_over_the_boundary_of_an_episode() -> None:
+    rollout = random_rollout(0, 6, 1)
+    rollout["episode_starts"][:] = 0
+    rollout["episode_starts"][3] = 1
+    before = generalized_advantages(**rollout, gamma=0.9, gae_lambda=0.9)
+    rollout["rewards"][3:] += 100
+    rollout["values"][3:] -= 50
+    after = generalized_advantages(**rollout, gamma=0.9, gae_lambda=0.9)
+    np.testing.assert_array_equal(before[:3], after[:3])
+    assert np.all(np.abs(before[3:] - after[3:]) > 1)
+
+
+@pytest.mark.parametrize(("done", "expected"), [(True, 1.0), (False, 1.0 + 0.5 * 8.0)])
+def test_the_last_value_counts_only_if_the_episode_goes_on(done: bool, expected: float) -> None:
+    one = np.ones((1, 1), dtype=np.float32)
+    advantage = generalized_advantages(
+        one, 0 * one, 0 * one, np.array([8.0], np.float32), np.array([done]), gamma=0.5, gae_lambda=0.9
+    )
+    assert advantage[0, 0] == pytest.approx(expected)
+
+
+def test_arguments_are_left_unchanged() -> None:
+    rollout = random_rollout(1, 5, 2)
+    copies = {name: array.copy() for name, array in rollout.items()}
+    generalized_advantages(**rollout, gamma=0.99, gae_lambda=0.95)
+    for name, array in rollout.items():
+        np.testing.assert_array_equal(array, copies[name])

@@ -1,0 +1,47 @@
+"""Tests of `sb3_ppo_scratch.update_stats`."""
+
+import math
+
+import numpy as np
+import pytest
+import torch as th
+from stable_baselines3.common.logger import Logger
+
+from sb3_ppo_scratch.update_stats import UpdateStats, explained_variance
+from sb3_ppo_scratch.updates.autograd import MinibatchFigures
+
+
+def figures(*values: float) -> MinibatchFigures:
+    return MinibatchFigures(*(th.tensor(float(value), requires_grad=True) * 1 for value in values))
+
+
+def test_means_are_taken_over_all_minibatches_and_logged_under_stocks_keys() -> None:
+    stats = UpdateStats()
+    stats.add(figures(1, 2, 3, 4, 5, 0.5))
+    stats.add(figures(3, 4, 5, 6, 7, 0.25))
+    logger = Logger(folder=None, output_formats=[])
+    stats.record(logger)
+    assert dict(logger.name_to_value) == {
+        "train/loss": 2.0,
+        "train/policy_gradient_loss": 3.0,
+        "train/value_loss": 4.0,
+        "train/entropy_loss": 5.0,
+        "train/approx_kl": 6.0,
+        "train/clip_fraction": 0.375,
+    }
+
+
+def test_means_of_no_minibatch_are_empty() -> None:
+    assert UpdateStats().means() == {}
+
+
+@pytest.mark.parametrize(
+    ("predictions", "expected"), [([1.0, 2.0, 3.0], 1.0), ([7.0, 7.0, 7.0], 0.0), ([3.0, 2.0, 1.0], -3.0)]
+)
+def test_explained_variance_is_one_zero_or_negative(predictions: list[float], expected: float) -> None:
+    targets = np.array([1.0, 2.0, 3.0], dtype=np.float32)
+    assert explained_variance(np.array(predictions, dtype=np.float32), targets) == pytest.approx(expected)
+
+
+def test_explained_variance_of_constant_targets_is_nan() -> None:
+    assert math.isnan(explained_variance(np.arange(3, dtype=np.float32), np.ones(3, dtype=np.float32)))
