@@ -467,7 +467,7 @@ class PPOScratch(OnPolicyAlgorithm):
         return [*super()._excluded_save_params(), "_applied", "_choose_device"]
 
     def __deepcopy__(self: SelfPPOScratch, memo: dict[int, Any]) -> SelfPPOScratch:
-        """Copy everything, environments included (if they can be copied).
+        """Copy everything but the logger (its streams are shared), environments included if they can be copied.
 
         Args:
             memo: Objects copied already, by id.
@@ -478,6 +478,8 @@ class PPOScratch(OnPolicyAlgorithm):
         free_graph(self.policy)
         duplicate = type(self).__new__(type(self))
         memo[id(self)] = duplicate
+        logger = vars(self).get("_logger")
+        memo[id(logger)] = logger
         duplicate.__dict__.update(copy.deepcopy(self.__dict__, memo))
         return duplicate
 
