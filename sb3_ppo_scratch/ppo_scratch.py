@@ -171,6 +171,8 @@ class PPOScratch(OnPolicyAlgorithm):
                 supported_action_spaces=(spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary),
                 _init_setup_model=False,
             )
+        except checks.ArgumentError:
+            raise
         except AssertionError as error:
             raise checks.ArgumentError(f"`env` cannot be used: {error}") from error
         self._choose_device = device == "auto"
@@ -239,6 +241,21 @@ class PPOScratch(OnPolicyAlgorithm):
         )
         if warning is not None:
             warnings.warn(warning, stacklevel=3)
+
+    def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
+        """Look a policy's name up.
+
+        Args:
+            policy_name: A key of `policy_aliases`.
+
+        Returns:
+            The policy's class.
+
+        Raises:
+            ArgumentError: If there is no policy of this name.
+        """
+        checks.check_choice("policy", policy_name, self.policy_aliases)
+        return self.policy_aliases[policy_name]
 
     def _setup_model(self) -> None:
         """Build everything that follows from the arguments: buffer, policy, schedules. SB3's `load` calls this too."""
@@ -512,6 +529,9 @@ class PPOScratch(OnPolicyAlgorithm):
             TypeError: If a keyword argument is neither (stock would keep it and never read it).
         """
         bare = cls("MlpPolicy", env=None, _init_setup_model=False)  # type: ignore[arg-type] # as SB3's load does
-        known = {*inspect.signature(cls.__init__).parameters, *vars(bare), "lr_schedule"} - {"self"}
+        decided_by_file = {"self", "policy", "_init_setup_model"}
+        known = {*inspect.signature(cls.__init__).parameters, *vars(bare), "lr_schedule"} - decided_by_file
         checks.check_known_names(kwargs, known, where=f"{cls.__name__}.load")
+        if "stats_window_size" in kwargs:  # the one argument that SB3 stores under another name
+            kwargs["_stats_window_size"] = kwargs.pop("stats_window_size")
         return super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)

@@ -1,0 +1,163 @@
+"""Tests of `sb3_ppo_scratch.argument_checks`, and that the constructor makes them before anything is stepped."""
+
+import math
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from sb3_ppo_scratch import PPOScratch
+from sb3_ppo_scratch.argument_checks import ArgumentError, check_known_names
+from tests.envs import EndingsEnv
+
+VALUE_ERRORS: list[tuple[str, Any, str]] = [
+    ("n_steps", 0, "`n_steps` must be at least 1, got 0"),
+    ("n_steps", -8, "`n_steps` must be at least 1, got -8"),
+    ("n_epochs", 0, "`n_epochs` must be at least 1, got 0"),
+    ("batch_size", 0, "`batch_size` must be at least 1, got 0"),
+    ("batch_size", 1, "`batch_size` must be greater than 1 with normalize_advantage=True, got 1"),
+    ("stats_window_size", 0, "`stats_window_size` must be at least 1, got 0"),
+    ("gamma", 1.01, r"`gamma` must lie in \[0, 1\], got 1.01"),
+    ("gamma", -0.1, r"`gamma` must lie in \[0, 1\], got -0.1"),
+    ("gamma", math.nan, "`gamma` must be a number, got NaN"),
+    ("gae_lambda", 2.0, r"`gae_lambda` must lie in \[0, 1\], got 2.0"),
+    ("clip_range", 0.0, "`clip_range` must be finite and positive, got 0.0"),
+    ("clip_range", -0.2, "`clip_range` must be finite and positive, got -0.2"),
+    ("clip_range", math.nan, "`clip_range` must be a number, got NaN"),
+    ("clip_range", math.inf, "`clip_range` must be finite and positive, got inf"),
+    ("clip_range", ConstantSchedule(-0.2), "`clip_range` begins .* at -0.2"),
+    ("clip_range_vf", 0, "`clip_range_vf` must be finite and positive, got 0; None turns value clipping off"),
+    ("clip_range_vf", ConstantSchedule(-1.0), "`clip_range_vf` begins .* at -1.0"),
+    ("learning_rate", -1e-3, "`learning_rate` must be finite and not negative, got -0.001"),
+    ("learning_rate", math.nan, "`learning_rate` must be a number, got NaN"),
+    ("learning_rate", lambda progress: math.nan, r"`learning_rate\(1.0\)` must be a number, got NaN"),
+    ("ent_coef", math.inf, "`ent_coef` must be finite, got inf"),
+    ("vf_coef", math.nan, "`vf_coef` must be a number, got NaN"),
+    ("max_grad_norm", 0.0, r"`max_grad_norm` must be positive, got 0.0; float\('inf'\) turns clipping off"),
+    ("target_kl", 0.0, "`target_kl` must be positive, got 0.0; None turns early stopping off"),
+    ("torch_threads", 0, "`torch_threads` must be at least 1, got 0"),
+    ("normalize_observations", "yes", r"`normalize_observations` must be one of \[True, False\], got 'yes'"),
+]
+
+TYPE_ERRORS: list[tuple[str, Any, str]] = [
+    ("n_steps", 64.0, "`n_steps` must be an integer of at least 1, got 64.0"),
+    ("n_steps", True, "`n_steps` must be an integer of at least 1, got True"),
+    ("batch_size", "64", "`batch_size` must be an integer of at least 1, got '64'"),
+    ("gamma", "0.99", "`gamma` must be a number, got '0.99'"),
+    ("learning_rate", "lin_3e-4", "`learning_rate` must be a number, got 'lin_3e-4'; pass a float or a callable"),
+    ("learning_rate", None, "`learning_rate` must be a number, got None"),
+    ("clip_range", lambda progress: "x", r"`clip_range\(1.0\)` must be a number, got 'x'"),
+    ("torch_threads", "all", "`torch_threads` must be an integer of at least 1, got 'all'"),
+    ("max_grad_norm", None, "`max_grad_norm` must be a number, got None"),
+    ("target_kl", True, "`target_kl` must be a number, got True"),
+]
+
+
+class NeverStepped(EndingsEnv):
+    """Fails the test if an argument is found to be wrong only after the environment was used."""
+
+    def step(self, action: Any) -> Any:
+        raise AssertionError("stepped")
+
+    def reset(self, **keywords: Any) -> Any:
+        raise AssertionError("reset")
+
+
+@pytest.mark.parametrize(("name", "value", "message"), VALUE_ERRORS, ids=lambda value: str(value)[:30])
+def test_unusable_value_is_refused_by_name_value_and_remedy(name: str, value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PPOScratch("MlpPolicy", NeverStepped(spaces.Discrete(2)), **{name: value})
+
+
+@pytest.mark.parametrize(("name", "value", "message"), TYPE_ERRORS, ids=lambda value: str(value)[:30])
+def test_wrong_type_is_refused_by_name_and_value(name: str, value: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        PPOScratch("MlpPolicy", NeverStepped(spaces.Discrete(2)), **{name: value})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"learning_rate": 0.0},
+        {"learning_rate": lambda progress: 1.0 - progress},
+        {"clip_range": lambda progress: 0.0},
+        {"clip_range": LinearSchedule(0.2, 0.0, 1.0)},
+        {"n_steps": np.int64(32), "batch_size": np.int32(8)},
+        {"n_steps": 1, "batch_size": 1, "normalize_advantage": False},
+        {"gamma": 0, "gae_lambda": 1},
+        {"max_grad_norm": math.inf},
+        {"batch_size": 4096, "n_steps": 32},
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore:You have specified a mini-batch size")
+def test_usable_values_at_the_edge_are_accepted(arguments: dict[str, Any]) -> None:
+    model = PPOScratch("MlpPolicy", NeverStepped(spaces.Discrete(2)), **arguments)
+    assert model.n_steps == arguments.get("n_steps", 2048)
+
+
+@pytest.mark.parametrize(
+    ("action_space", "message"),
+    [
+        (spaces.Discrete(3, start=1), "does not start at 0"),
+        (spaces.MultiDiscrete([3, 2], start=[0, 1]), "does not start at 0"),
+        (spaces.MultiDiscrete(np.array([[3, 2], [2, 2]])), "has 2 dimensions"),
+        (spaces.MultiBinary([2, 2]), "has 2 dimensions"),
+        (spaces.Box(-np.inf, np.inf, (2,)), "must have a finite lower and upper bound"),
+        (spaces.Dict({"a": spaces.Discrete(2)}), "only supports"),
+        (spaces.Text(3), "only supports"),
+    ],
+    ids=str,
+)
+def test_unsupported_action_space_is_refused(action_space: spaces.Space[Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PPOScratch("MlpPolicy", NeverStepped(action_space))
+
+
+@pytest.mark.parametrize(
+    ("observation_space", "policy"),
+    [
+        (spaces.Discrete(3, start=2), "MlpPolicy"),
+        (spaces.Dict({"a": spaces.Discrete(3, start=2)}), "MultiInputPolicy"),
+    ],
+)
+def test_observation_space_that_one_hot_encoding_would_get_wrong_is_refused(
+    observation_space: spaces.Space[Any], policy: str
+) -> None:
+    with pytest.raises(ValueError, match="does not start at 0"):
+        PPOScratch(policy, NeverStepped(spaces.Discrete(2), observation_space))
+
+
+def test_errors_of_value_are_assertion_errors_too_as_in_stock_ppo() -> None:
+    with pytest.raises(AssertionError, match="must be greater than 1"):
+        PPOScratch("MlpPolicy", NeverStepped(spaces.Discrete(2)), n_steps=1)
+    assert issubclass(ArgumentError, ValueError)
+
+
+def test_unknown_policy_name_is_refused_with_the_names_there_are() -> None:
+    with pytest.raises(ValueError, match=r"`policy` must be one of .*'MlpPolicy'.*, got 'MlPolicy'"):
+        PPOScratch("MlPolicy", "CartPole-v1")
+
+
+def test_short_last_minibatch_is_warned_about_once() -> None:
+    env = DummyVecEnv([lambda: EndingsEnv(spaces.Discrete(2))] * 2)
+    with pytest.warns(UserWarning, match="truncated mini-batch of size 4, ") as record:
+        PPOScratch("MlpPolicy", env, n_steps=10, batch_size=8)
+    assert len(record) == 1
+
+
+def test_model_for_another_space_is_refused() -> None:
+    model = PPOScratch("MlpPolicy", "CartPole-v1", n_steps=8)
+    with pytest.raises(ValueError, match="Observation spaces do not match"):
+        model.set_env(DummyVecEnv([lambda: gym.make("Acrobot-v1")]))
+
+
+def test_unknown_name_is_refused_with_the_nearest_known_one() -> None:
+    with pytest.raises(TypeError, match="the file does not know `gama`; did you mean `gamma`"):
+        check_known_names(["gama"], ["gamma", "n_steps"], where="the file")
+    with pytest.raises(TypeError, match="known are: gamma, n_steps"):
+        check_known_names(["zzz"], ["gamma", "n_steps"], where="the file")
