@@ -286,6 +286,19 @@ class PPOScratch(OnPolicyAlgorithm):
         if self.use_sde:
             self.policy.reset_noise(self.n_envs)
 
+    def _maybe_recommend_cpu(self, mlp_class_name: str = "ActorCriticPolicy") -> None:  # noqa: ARG002 # SB3's signature
+        """Warn about a GPU for a policy that is faster on the CPU; unlike SB3's, by its layers, not by its name.
+
+        Args:
+            mlp_class_name: Not needed here.
+        """
+        if self.device.type != "cpu" and not has_convolutions(self.policy):
+            warnings.warn(
+                f"You are trying to run PPO on the GPU ({self.device}), but a policy without convolutions is faster "
+                "on the CPU: pass device='auto' or device='cpu'. It will train, only slower.",
+                stacklevel=2,
+            )
+
     def _announce_device(self) -> None:
         """Say what `device="auto"` has come to, and why."""
         if self.verbose >= 1 and self._choose_device:

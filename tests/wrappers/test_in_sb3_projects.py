@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -133,50 +132,48 @@ def test_shared_running_statistics_serve_training_and_evaluation(tmp_path):
     assert later.mean.tolist() == moments.mean.tolist()
 
 
-@pytest.fixture
-def run_zoo(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    """Train Pendulum with the unmodified rl_zoo3, with the given arguments for `NormalizeObservation`."""
+ZOO_SCRIPT = """
+import sys
+import rl_zoo3.enjoy, rl_zoo3.train
 
-    def run(module: str, wrapper_kwargs: dict[str, Any]) -> "subprocess.CompletedProcess[str]":
-        config = {
-            "Pendulum-v1": {
-                "policy": "MlpPolicy",
-                "n_timesteps": 64,
-                "n_envs": 1,
-                "n_steps": 64,
-                "env_wrapper": [
-                    {"sb3_ppo_scratch.wrappers.NormalizeObservation": wrapper_kwargs},
-                    {"sb3_ppo_scratch.wrappers.ScaleReward": {"scale": 0.1}},
-                ],
-            }
-        }
-        (tmp_path / "ppo.yml").write_text(yaml.safe_dump(config))
-        only = {
-            "train": ["-conf", "ppo.yml", "--eval-freq", "-1", "--device", "cpu"],
-            "enjoy": ["-n", "5", "--no-render"],
-        }
-        command = [sys.executable, "-m", f"rl_zoo3.{module}", "--algo", "ppo", "--env", "Pendulum-v1", "-f", "logs"]
-        environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": "", "CUDA_VISIBLE_DEVICES": ""}
-        return subprocess.run(
-            [*command, *only[module]], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
+def call(main, *arguments):
+    sys.argv = ["rl_zoo3", "--algo", "ppo", "--env", "Pendulum-v1", "-f", "logs", "--device", "cpu", *arguments]
+    main()
 
-    return run
+try:
+    call(rl_zoo3.train.train, "-conf", "running.yml", "--eval-freq", "-1")
+except ValueError as error:
+    print("REFUSED:", error)
+call(rl_zoo3.train.train, "-conf", "file.yml", "--eval-freq", "64", "--eval-episodes", "1")
+call(rl_zoo3.enjoy.enjoy, "-n", "5", "--no-render")
+print("ENJOYED")
+"""
 
 
-def test_rl_zoo3_with_one_env_and_no_evaluation_refuses_running_statistics(run_zoo):
-    result = run_zoo("train", {})
-    assert result.returncode != 0
-    assert "running statistics would silently be separate: rl_zoo3 is loaded" in result.stderr
-    assert "normalize_observations=True" in result.stderr
-    assert "VecNormalize" in result.stderr
+def write_config(path: Path, wrapper_kwargs: dict[str, Any]) -> None:
+    wrappers = [
+        {"sb3_ppo_scratch.wrappers.NormalizeObservation": wrapper_kwargs},
+        {"sb3_ppo_scratch.wrappers.ScaleReward": {"scale": 0.1}},
+    ]
+    sizes = {"n_timesteps": 64, "n_envs": 1, "n_steps": 64}
+    path.write_text(yaml.safe_dump({"Pendulum-v1": {"policy": "MlpPolicy", **sizes, "env_wrapper": wrappers}}))
 
 
-def test_rl_zoo3_trains_and_enjoys_with_a_statistics_file(run_zoo, tmp_path):
+def test_rl_zoo3_refuses_running_statistics_and_trains_and_enjoys_with_a_file(tmp_path):
+    """Without evaluation a single environment is all there is in training, but `enjoy` would start from nothing."""
     moments = RunningMoments(3)
     moments.update(np.random.default_rng(0).normal(size=(10, 3)))
     moments.save(tmp_path / "stats.npz")
-    for module in ("train", "enjoy"):
-        result = run_zoo(module, {"stats_path": "stats.npz"})
-        assert result.returncode == 0, result.stderr
-    assert list(tmp_path.glob("logs/ppo/Pendulum-v1_1/Pendulum-v1.zip"))
+    write_config(tmp_path / "running.yml", {})
+    write_config(tmp_path / "file.yml", {"stats_path": "stats.npz"})
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": "", "CUDA_VISIBLE_DEVICES": ""}
+    result = subprocess.run(
+        [sys.executable, "-c", ZOO_SCRIPT], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    [refusal] = [line for line in result.stdout.splitlines() if line.startswith("REFUSED:")]
+    assert "running statistics would silently be separate: rl_zoo3 is loaded" in refusal
+    assert "normalize_observations=True" in refusal
+    assert "VecNormalize" in refusal
+    assert "ENJOYED" in result.stdout
+    assert list(tmp_path.glob("logs/ppo/Pendulum-v1_*/Pendulum-v1.zip"))

@@ -326,6 +326,16 @@ def test_evaluation_environment_built_after_training_raises():
     assert train_env.moments.count == 3
 
 
+def test_environment_that_was_there_first_goes_on_while_its_rival_is_refused():
+    train_env = NormalizeObservation(ScriptedEnv())
+    train_env.reset()
+    rival = NormalizeObservation(ScriptedEnv())
+    train_env.reset()
+    with pytest.raises(ValueError, match=SEPARATE + "another environment"):
+        rival.reset()
+    assert train_env.moments.count == 2
+
+
 def test_dummy_vec_env_of_separate_statistics_raises_at_reset():
     vec_env = DummyVecEnv([lambda: ScaleReward(NormalizeObservation(Monitor(ScriptedEnv([[1.0], [2.0]]))))] * 2)
     with pytest.raises(ValueError, match=SEPARATE + "another environment.*" + REMEDY):
@@ -379,6 +389,8 @@ def test_inside_rl_zoo3_fixed_file_and_shared_statistics_are_allowed(tmp_path):
         assert [play(env, 1)[0].item() for env in envs] == [0.0, 0.0]
 
 
+# Gymnasium repeats a worker's error as a warning.
+@pytest.mark.filterwarnings("ignore:.*Worker-0|.*Traceback|.*Raising:UserWarning")
 def test_worker_process_with_its_own_statistics_raises():
     vec_env = gym.vector.AsyncVectorEnv([lambda: NormalizeObservation(ScriptedEnv())], context="fork")
     with pytest.raises(ValueError, match=SEPARATE + "this is a worker process.*" + REMEDY):
@@ -386,6 +398,7 @@ def test_worker_process_with_its_own_statistics_raises():
     vec_env.close(terminate=True)
 
 
+@pytest.mark.filterwarnings("ignore:.*Worker-0|.*Traceback|.*Raising:UserWarning")
 @pytest.mark.parametrize("frozen_wrapper", [False, True])
 def test_shared_statistics_copied_into_a_worker_raise(frozen_wrapper):
     """The worker's copy is cut off from the original, whether it learns by itself or waits for training's updates."""
@@ -448,6 +461,13 @@ def test_copied_wrapper_goes_on_when_its_original_is_gone():
     twin = pickle.loads(frozen_in_amber)
     play(twin, 1)
     assert (twin.moments.count, twin.mean.item()) == (4, 1.5)
+
+
+def test_unpickled_wrapper_is_itself_a_rival_of_later_ones():
+    twin = pickle.loads(pickle.dumps(NormalizeObservation(ScriptedEnv())))
+    twin.reset()
+    with pytest.raises(ValueError, match=SEPARATE + "another environment"):
+        NormalizeObservation(ScriptedEnv()).reset()
 
 
 def test_wrapper_rebuilt_from_the_spec_of_a_shared_one_raises_while_that_lives():

@@ -83,10 +83,13 @@ def test_hundred_thousand_single_updates_stay_exact_to_ten_digits():
 
 
 def test_float32_and_integer_batches_are_accumulated_in_float64():
-    moments = moments_of(np.array([[16777216, 1], [16777217, 3]], dtype=np.int32))
-    moments.update(np.array([[16777218, 5]], dtype=np.float32))
+    in_float32 = np.array([16777216, 16777218, 16777218, 16777218], dtype=np.float32)
+    assert in_float32.mean() != 16777217.5
+    moments = moments_of(in_float32)
     assert moments.mean.dtype == moments.var.dtype == np.float64
-    assert moments.mean.tolist() == pytest.approx([16777217.0, 3.0], rel=1e-15)
+    assert (moments.mean, moments.var) == (16777217.5, 0.75)
+    moments.update(np.array([16777217, 16777218], dtype=np.int32))
+    assert moments.mean == pytest.approx(16777217.5, rel=1e-15)
 
 
 def test_constant_data_has_exactly_zero_variance_one_by_one_and_next_to_none_in_batches():
@@ -275,6 +278,14 @@ def test_interrupted_save_leaves_the_old_file_and_no_temporary_one(tmp_path, mon
         moments_of(np.array([[2.0]])).save(path)
     assert [file.name for file in tmp_path.iterdir()] == ["stats.npz"]
     assert RunningMoments.load(path).mean.tolist() == [1.0]
+
+
+def test_save_puts_a_new_file_in_place_of_the_old_one_instead_of_writing_into_it(tmp_path):
+    moments_of(np.array([[1.0]])).save(tmp_path / "stats.npz")
+    (tmp_path / "reader").hardlink_to(tmp_path / "stats.npz")
+    moments_of(np.array([[2.0]])).save(tmp_path / "stats.npz")
+    assert RunningMoments.load(tmp_path / "reader").mean.tolist() == [1.0]
+    assert RunningMoments.load(tmp_path / "stats.npz").mean.tolist() == [2.0]
 
 
 def test_missing_file_raises_file_not_found(tmp_path):

@@ -1,0 +1,35 @@
+"""Running things in a fresh process, as a user's shell does."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def run_python(
+    *arguments: str, folder: Path | None = None, check: bool = True, timeout: int = 300, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run this Python with one torch thread.
+
+    Args:
+        *arguments: Its command line.
+        folder: Working directory.
+        check: Whether to raise if it fails.
+        timeout: Seconds after which it is ended.
+        **variables: Environment variables to add.
+
+    Returns:
+        The finished process with its output as text.
+    """
+    finished = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **variables},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    if check and finished.returncode != 0:
+        raise AssertionError(f"{arguments} failed:\n{finished.stdout[-3000:]}\n{finished.stderr[-3000:]}")
+    return finished

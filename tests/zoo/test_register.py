@@ -1,0 +1,197 @@
+"""Tests of `zoo/register.py`: one per fact that rl_zoo3 is told, against the real rl_zoo3."""
+
+import argparse
+import inspect
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import rl_zoo3
+import torch as th
+import yaml
+from rl_zoo3 import hyperparams_opt
+from rl_zoo3 import utils as zoo_utils
+from rl_zoo3.exp_manager import ExperimentManager
+from torch import nn
+
+from sb3_ppo_scratch import PPOScratch, torch_threads
+from sb3_ppo_scratch.hyperparams import hyperparams_file, hyperparams_folder
+from sb3_ppo_scratch.zoo import register
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _registered() -> None:
+    register.register()
+
+
+def manager_of(folder: Path, algorithm: str = "ppo_scratch", **keywords: Any) -> ExperimentManager:
+    arguments = argparse.Namespace(num_threads=keywords.pop("num_threads", -1))
+    return ExperimentManager(arguments, algorithm, "CartPole-v1", str(folder), **{"eval_freq": -1, "verbose": 0, **keywords})
+
+
+def config_file(folder: Path, **settings: Any) -> str:
+    path = folder / "config.yml"
+    path.write_text(yaml.safe_dump({"CartPole-v1": {"n_timesteps": 64, "policy": "MlpPolicy", **settings}}))
+    return str(path)
+
+
+def test_algorithm_is_a_choice() -> None:
+    assert zoo_utils.ALGOS["ppo_scratch"] is PPOScratch
+
+
+def test_registering_twice_changes_nothing() -> None:
+    before = (ExperimentManager.__init__, ExperimentManager.objective, zoo_utils.create_test_env, rl_zoo3.create_test_env)
+    register.register()
+    after = (ExperimentManager.__init__, ExperimentManager.objective, zoo_utils.create_test_env, rl_zoo3.create_test_env)
+    assert before == after
+
+
+def test_replaced_functions_keep_their_signatures() -> None:
+    for function in (ExperimentManager.__init__, zoo_utils.create_test_env, ExperimentManager.read_hyperparameters):
+        assert inspect.signature(function) == inspect.signature(inspect.unwrap(function))
+
+
+def test_our_config_is_read_without_conf_and_theirs_for_others(tmp_path: Path) -> None:
+    assert manager_of(tmp_path).config == str(hyperparams_file("ppo_scratch.yml"))
+    assert manager_of(tmp_path, config="mine.yml").config == "mine.yml"
+    assert Path(manager_of(tmp_path, "ppo").config) == Path(rl_zoo3.__file__).parent / "hyperparams" / "ppo.yml"
+
+
+def test_search_space_is_ppos_and_the_files_policy_kwargs_survive() -> None:
+    fixed = {
+        "batch_size_pow": 6, "n_steps_pow": 7, "one_minus_gamma": 0.01, "one_minus_gae_lambda": 0.05,
+        "learning_rate": 1e-4, "ent_coef": 1e-3, "clip_range": 0.1, "n_epochs": 5, "max_grad_norm": 0.5,
+        "net_arch": "tiny", "activation_fn": "relu",
+    }  # fmt: skip
+    theirs = hyperparams_opt.HYPERPARAMS_SAMPLER["ppo"](optuna.trial.FixedTrial(fixed), 0, 1, {})
+    ours = hyperparams_opt.HYPERPARAMS_SAMPLER["ppo_scratch"](optuna.trial.FixedTrial(fixed), 0, 1, {})
+    assert ours == theirs
+    assert hyperparams_opt.HYPERPARAMS_CONVERTER["ppo_scratch"] is hyperparams_opt.HYPERPARAMS_CONVERTER["ppo"]
+
+
+def test_policy_kwargs_of_the_file_reach_every_trials_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, Any]] = []
+
+    class Recorded(PPOScratch):
+        def __init__(self, *arguments: Any, **keywords: Any) -> None:
+            super().__init__(*arguments, **keywords)
+            seen.append(self.policy_kwargs)
+
+    monkeypatch.setitem(zoo_utils.ALGOS, "ppo_scratch", Recorded)
+    config = config_file(tmp_path, policy_kwargs="dict(ortho_init=False, net_arch=[3])")
+    manager = manager_of(
+        tmp_path, config=config, optimize_hyperparameters=True, n_trials=2, no_optim_plots=True, n_eval_episodes=1
+    )
+    assert manager.setup_experiment() is None
+    manager.hyperparameters_optimization()
+    assert len(seen) == 2
+    for policy_kwargs in seen:
+        assert policy_kwargs["ortho_init"] is False
+        assert policy_kwargs["net_arch"] in [{"pi": [64] * n, "vf": [64] * n} for n in (1, 2)] + [
+            {"pi": [256, 256], "vf": [256, 256]}
+        ]
+        assert policy_kwargs["activation_fn"] in (nn.Tanh, nn.ReLU)
+    assert register._policy_kwargs_of_file.get() == {}
+
+
+@pytest.mark.parametrize("of_file", ["dict(ortho_init=False, net_arch=[3])", {"ortho_init": False, "net_arch": [3]}, None])
+def test_policy_kwargs_of_the_file_survive_a_loaded_trial(tmp_path: Path, of_file: Any) -> None:
+    storage = f"sqlite:///{tmp_path}/study.db"
+    study = optuna.create_study(storage=storage, study_name="s", direction="maximize")
+    for _ in range(2):  # rl_zoo3 reads trial 0 as "no trial"
+        trial = study.ask()
+        hyperparams_opt.sample_ppo_params(trial, 0, 1, {})
+        study.tell(trial, 1.0)
+    config = config_file(tmp_path, **({} if of_file is None else {"policy_kwargs": of_file}))
+    manager = manager_of(tmp_path, config=config, storage=storage, study_name="s", trial_id=1)
+    model, saved = manager.setup_experiment()
+    sampled = hyperparams_opt.HYPERPARAMS_CONVERTER["ppo"](study.trials[1].params)
+    assert model.policy_kwargs["net_arch"] == sampled["policy_kwargs"]["net_arch"]
+    assert model.policy_kwargs["activation_fn"] is sampled["policy_kwargs"]["activation_fn"]
+    assert model.policy_kwargs.get("ortho_init", True) is (of_file is None)
+    assert model.gamma == sampled["gamma"]
+    assert "policy_kwargs" in saved
+
+
+def test_merged_policy_kwargs_given_as_source_are_source_that_rl_zoo3_can_evaluate() -> None:
+    merged = register.merge_policy_kwargs("dict(a=1, b=2)", {"b": [3], "activation_fn": nn.ReLU})
+    assert merged == "{**dict(a=1, b=2), **{'b': [3], 'activation_fn': nn.ReLU}}"
+    assert eval(merged, {"nn": nn}) == {"a": 1, "b": [3], "activation_fn": nn.ReLU}
+    assert register.merge_policy_kwargs({"a": 1}, "dict(c=3)") == "dict(c=3)"
+
+
+def test_unknown_key_is_refused_with_the_nearest_and_others_are_left_to_their_algorithms(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"ppo_scratch \(.*config.yml\) does not know `gama`; did you mean `gamma`"):
+        manager_of(tmp_path, config=config_file(tmp_path, gama=0.9)).setup_experiment()
+    with pytest.raises(TypeError, match="unexpected keyword argument 'gama'"):
+        manager_of(tmp_path, "ppo", config=config_file(tmp_path, gama=0.9)).setup_experiment()
+
+
+def test_own_options_can_be_set_from_yaml(tmp_path: Path) -> None:
+    config = config_file(tmp_path, normalize_observations=True, torch_threads=1, clip_range="lin_0.3")
+    model, _ = manager_of(tmp_path, config=config).setup_experiment()
+    assert model.normalize_observations is True
+    assert model.torch_threads == 1
+    assert model.clip_range(0.5) == pytest.approx(0.15)
+
+
+def test_num_threads_wins_over_auto(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_threads._UserSetting, "kept", False)
+    policy, cpu = nn.Linear(1, 1), th.device("cpu")
+    manager_of(tmp_path)
+    assert torch_threads.choose_threads("auto", policy, cpu) == 1
+    manager_of(tmp_path, num_threads=2)
+    assert torch_threads.choose_threads("auto", policy, cpu) is None
+    assert torch_threads.choose_threads(3, policy, cpu) == 3
+
+
+def test_untried_version_of_rl_zoo3_is_warned_about() -> None:
+    with pytest.warns(UserWarning, match="not with 99.0.0"):
+        register.warn_if_untried("99.0.0")
+
+
+def test_installed_version_of_rl_zoo3_is_one_of_those_tried(recwarn: pytest.WarningsRecorder) -> None:
+    register.warn_if_untried(rl_zoo3.__version__)
+    assert len(recwarn) == 0
+
+
+# -- hyperparameter files ----------------------------------------------------------------------------------------------
+
+LANDERS = [f"LunarLander{kind}-v{version}" for kind in ("", "Continuous") for version in (2, 3)]
+
+
+def test_main_file_holds_the_five_environments_and_a_default() -> None:
+    content = yaml.safe_load(hyperparams_file("ppo_scratch.yml").read_text())
+    assert set(content) == {"default", "CartPole-v1", *LANDERS}
+    for env_id in LANDERS:
+        assert {"sb3_ppo_scratch.wrappers.ScaleReward": {"scale": 0.01}} in content[env_id]["env_wrapper"]
+
+
+def test_binned_file_holds_the_continuous_landers_with_bins() -> None:
+    content = yaml.safe_load(hyperparams_file("ppo_scratch_binned.yml").read_text())
+    assert set(content) == {"LunarLanderContinuous-v2", "LunarLanderContinuous-v3"}
+    for block in content.values():
+        assert [path for entry in block["env_wrapper"] for path in entry] == [
+            "sb3_ppo_scratch.wrappers.ScaleReward",
+            "sb3_ppo_scratch.wrappers.BinAction",
+        ]
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in hyperparams_folder().glob("*.yml")))
+@pytest.mark.parametrize("algorithm", ["ppo_scratch", "ppo"])
+def test_every_block_of_every_file_builds_a_model_of_both_algorithms(name: str, algorithm: str, tmp_path: Path) -> None:
+    if name == "ppo_scratch_best.yml" and algorithm == "ppo":
+        pytest.skip("holds options that stock lacks")
+    file = hyperparams_file(name)
+    for env_id in set(yaml.safe_load(file.read_text())) - {"default"}:
+        arguments = argparse.Namespace(num_threads=-1)
+        manager = ExperimentManager(arguments, algorithm, env_id, str(tmp_path), eval_freq=-1, verbose=0, config=str(file))
+        model, _ = manager.setup_experiment()
+        assert model.n_envs == manager.n_envs > 1
+        model.env.close()
+
+
+def test_unknown_hyperparameter_file_is_named_with_those_there_are() -> None:
+    with pytest.raises(FileNotFoundError, match="no hyperparameter file 'x.yml'; there are: .*ppo_scratch.yml"):
+        hyperparams_file("x.yml")
