@@ -6,7 +6,8 @@ among them (`sb3_ppo_scratch/__main__.py`).
 
 import runpy
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sb3_ppo_scratch.argument_checks import check_known_names
@@ -55,19 +56,23 @@ def run_zoo_command(command: str, arguments: Sequence[str]) -> None:
     from sb3_ppo_scratch.zoo.register import register
 
     register()
-    check_before_training(ExperimentManager)
     argv, sys.argv = sys.argv, [command, *arguments]
     try:
-        runpy.run_module(f"rl_zoo3.{command}", run_name="__main__", alter_sys=True)
+        with configs_checked(ExperimentManager):
+            runpy.run_module(f"rl_zoo3.{command}", run_name="__main__", alter_sys=True)
     finally:
         sys.argv = argv
 
 
-def check_before_training(manager: Any) -> None:
+@contextmanager
+def configs_checked(manager: Any) -> Iterator[None]:
     """Let rl_zoo3 check a config as soon as it has read it, for any algorithm.
 
     Args:
         manager: rl_zoo3's `ExperimentManager`.
+
+    Yields:
+        Nothing.
     """
     original = manager.read_hyperparameters
 
@@ -77,6 +82,10 @@ def check_before_training(manager: Any) -> None:
         return hyperparams, saved
 
     manager.read_hyperparameters = read_hyperparameters
+    try:
+        yield
+    finally:
+        manager.read_hyperparameters = original
 
 
 def check_config(hyperparams: Mapping[str, Any], *, algorithm: str, source: str) -> None:

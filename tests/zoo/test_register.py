@@ -74,9 +74,9 @@ def test_policy_kwargs_of_the_file_reach_every_trials_model(tmp_path: Path, monk
     seen: list[dict[str, Any]] = []
 
     class Recorded(PPOScratch):
-        def __init__(self, *arguments: Any, **keywords: Any) -> None:
-            super().__init__(*arguments, **keywords)
+        def _setup_model(self) -> None:
             seen.append(self.policy_kwargs)
+            super()._setup_model()
 
     monkeypatch.setitem(zoo_utils.ALGOS, "ppo_scratch", Recorded)
     config = config_file(tmp_path, policy_kwargs="dict(ortho_init=False, net_arch=[3])")

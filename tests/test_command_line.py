@@ -1,0 +1,51 @@
+"""Tests of `sb3_ppo_scratch/__main__.py`; its zoo commands are tested in `zoo/test_zoo_commands.py`."""
+
+from pathlib import Path
+
+import pytest
+
+from sb3_ppo_scratch import __version__
+from sb3_ppo_scratch.__main__ import main
+from sb3_ppo_scratch.hyperparams import hyperparams_folder
+from sb3_ppo_scratch.zoo.commands import ZOO_COMMANDS
+
+
+def test_help_shows_every_command_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="^0$"):
+        main(["--help"])
+    output = capsys.readouterr().out
+    for command in (*ZOO_COMMANDS, "hyperparams"):
+        assert f"\n    {command}" in output
+    assert "python -m sb3_ppo_scratch train --algo ppo_scratch --env LunarLander-v2" in output
+
+
+def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="^0$"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"{__version__}\n"
+
+
+@pytest.mark.parametrize(("words", "message"), [([], "required: COMMAND"), (["trian"], "invalid choice: 'trian'")])
+def test_missing_or_unknown_command_is_refused(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="^2$"):
+        main(words)
+    assert message in capsys.readouterr().err
+
+
+def test_hyperparams_prints_the_files_paths(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["hyperparams"]) == 0
+    paths = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert {path.name for path in paths} >= {"ppo_scratch.yml", "ppo_scratch_binned.yml"}
+    assert all(path.is_file() for path in paths)
+
+
+def test_hyperparams_are_copied_and_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "new" / "folder"
+    assert main(["hyperparams", "--copy", str(target)]) == 0
+    for file in hyperparams_folder().glob("*.yml"):
+        assert (target / file.name).read_text() == file.read_text()
+    (target / "ppo_scratch.yml").write_text("mine")
+    capsys.readouterr()
+    assert main(["hyperparams", "--copy", str(target)]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert (target / "ppo_scratch.yml").read_text() == "mine"

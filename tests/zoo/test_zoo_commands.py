@@ -1,0 +1,181 @@
+"""The promised commands, run as a user runs them: unmodified rl_zoo3, a fresh process, an empty folder.
+
+Training is cut short with `-n`; that the full command learns is measured in `docs/results/`.
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.zoo.processes import run_python
+
+TRAIN = ("-m", "rl_zoo3.train", "--algo", "ppo_scratch")
+SHORT = ("-n", "2048", "--eval-freq", "2048", "--eval-episodes", "1", "--seed", "1")
+RETURN = re.compile(r"Episode Reward: (-?[\d.]+)")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the main command has run, with a few of its options."""
+    folder = tmp_path_factory.mktemp("zoo")
+    options = ("--save-freq", "2048", "--tensorboard-log", "tb", "-P", "--num-threads", "1", "-params", "n_epochs:1")
+    finished = run_python(*TRAIN, "--env", "LunarLander-v2", *SHORT, *options, folder=folder)
+    (folder / "output.txt").write_text(finished.stdout)
+    return folder
+
+
+def enjoy(folder: Path, *options: str, algorithm: str = "ppo_scratch", env: str = "LunarLander-v2", **variables: str) -> str:
+    arguments = ("-m", "rl_zoo3.enjoy", "--algo", algorithm, "--env", env, "-f", "logs", "--no-render", "-n", "600")
+    return run_python(*arguments, *options, folder=folder, **variables).stdout
+
+
+def test_main_command_trains_evaluates_and_saves(trained: Path) -> None:
+    run = trained / "logs" / "ppo_scratch" / "LunarLander-v2_1"
+    for name in ("LunarLander-v2.zip", "best_model.zip", "evaluations.npz", "rl_model_2048_steps.zip", "0.monitor.csv"):
+        assert (run / name).is_file(), name
+    assert (run / "LunarLander-v2" / "config.yml").is_file()
+    assert list((trained / "tb" / "LunarLander-v2").glob("PPO_1/events*"))
+    output = (trained / "output.txt").read_text()
+    assert "Eval num_timesteps=2048" in output
+    assert "('n_epochs', 1)" in output
+
+
+def test_logged_returns_are_in_original_units(trained: Path) -> None:
+    output = (trained / "output.txt").read_text()
+    means = [float(value) for value in re.findall(r"ep_rew_mean +\| (-?[\d.e+]+)", output)]
+    assert means
+    assert all(mean < -20 for mean in means)  # a random lander gets about -200, hence -2 after scaling
+
+
+def test_enjoy_prints_the_returns_that_the_same_run_has_without_the_wrapper(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "logs", tmp_path / "logs")
+    config = tmp_path / "logs" / "ppo_scratch" / "LunarLander-v2_1" / "LunarLander-v2" / "config.yml"
+    assert "ScaleReward" in config.read_text()
+    settings = yaml.load(config.read_text(), Loader=yaml.UnsafeLoader)
+    del settings["env_wrapper"]
+    config.write_text(yaml.dump(settings))
+    with_wrapper, without_wrapper = enjoy(trained), enjoy(tmp_path)
+    assert with_wrapper == without_wrapper
+    returns = [float(value) for value in RETURN.findall(with_wrapper)]
+    assert returns
+    assert min(returns) < -20
+
+
+def test_enjoy_plays_checkpoints_and_the_best_model(trained: Path) -> None:
+    assert "rl_model_2048_steps.zip" in enjoy(trained, "--load-checkpoint", "2048")
+    assert "best_model.zip" in enjoy(trained, "--load-best", "--num-threads", "1", "--device", "cpu")
+
+
+def test_stock_ppo_with_our_wrapper_is_played_in_original_units_and_other_runs_print_what_they_printed(
+    tmp_path: Path,
+) -> None:
+    config = tmp_path / "mine.yml"
+    settings = {"n_timesteps": 256, "policy": "MlpPolicy", "n_steps": 128}
+    with_wrapper = {**settings, "env_wrapper": [{"sb3_ppo_scratch.wrappers.ScaleReward": {"scale": 0.01}}]}
+    config.write_text(yaml.safe_dump({"LunarLander-v3": with_wrapper, "CartPole-v1": settings}))
+    for env in ("LunarLander-v3", "CartPole-v1"):
+        arguments = ("--algo", "ppo", "--env", env, "-conf", "mine.yml", "--eval-freq", "-1", "--seed", "1")
+        run_python("-m", "rl_zoo3.train", *arguments, folder=tmp_path)
+    unscaled = enjoy(tmp_path, algorithm="ppo", env="LunarLander-v3")
+    scaled = enjoy(tmp_path, algorithm="ppo", env="LunarLander-v3", SB3_PPO_SCRATCH_AUTOLOAD="0")
+    by_hand = [float(value) * 100 for value in RETURN.findall(scaled)]
+    assert [float(value) for value in RETURN.findall(unscaled)] == pytest.approx(by_hand, abs=0.51)
+    assert by_hand
+    assert enjoy(tmp_path, algorithm="ppo", env="CartPole-v1") == enjoy(
+        tmp_path, algorithm="ppo", env="CartPole-v1", SB3_PPO_SCRATCH_AUTOLOAD="0"
+    )
+
+
+def test_record_video_writes_a_film(trained: Path) -> None:
+    arguments = ("--algo", "ppo_scratch", "--env", "LunarLander-v2", "-f", "logs", "-n", "30", "--no-render")
+    run_python("-m", "rl_zoo3.record_video", *arguments, folder=trained, SDL_VIDEODRIVER="dummy")
+    films = list((trained / "logs").rglob("*.mp4"))
+    assert len(films) == 1
+    assert films[0].stat().st_size > 1000
+
+
+def test_training_goes_on_from_a_saved_model(trained: Path) -> None:
+    model = trained / "logs" / "ppo_scratch" / "LunarLander-v2_1" / "LunarLander-v2.zip"
+    arguments = ("--env", "LunarLander-v2", *SHORT, "-i", str(model), "-f", "continued")
+    output = run_python(*TRAIN, *arguments, folder=trained).stdout
+    assert "Loading pretrained agent" in output
+    assert (trained / "continued" / "ppo_scratch" / "LunarLander-v2_1" / "LunarLander-v2.zip").is_file()
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", "LunarLander-v3", "LunarLanderContinuous-v2", "LunarLanderContinuous-v3"])
+def test_other_environments_train_in_subprocesses_or_with_the_binned_file(env: str, tmp_path: Path) -> None:
+    options: tuple[str, ...] = ("--vec-env", "subproc") if env in ("CartPole-v1", "LunarLanderContinuous-v2") else ()
+    if env == "LunarLanderContinuous-v3":
+        where = run_python("-m", "sb3_ppo_scratch", "hyperparams").stdout.splitlines()
+        options = ("-conf", next(path for path in where if path.endswith("ppo_scratch_binned.yml")))
+    output = run_python(*TRAIN, "--env", env, *SHORT, "--eval-freq", "-1", *options, folder=tmp_path).stdout
+    assert (tmp_path / "logs" / "ppo_scratch" / f"{env}_1" / f"{env}.zip").is_file()
+    assert "total_timesteps" in output
+
+
+def test_environment_without_a_block_of_its_own_uses_the_default(tmp_path: Path) -> None:
+    output = run_python(*TRAIN, "--env", "Acrobot-v1", "-n", "100", "--eval-freq", "-1", folder=tmp_path).stdout
+    assert "Using 'default' hyperparameters" in output
+
+
+def test_script_of_rl_zoo3_knows_the_algorithm(tmp_path: Path) -> None:
+    script = ("-m", "rl_zoo3.cli", "train", "--algo", "ppo_scratch", "--env", "CartPole-v1")
+    run_python(*script, "-n", "512", "--eval-freq", "-1", folder=tmp_path)
+    assert (tmp_path / "logs" / "ppo_scratch" / "CartPole-v1_1" / "CartPole-v1.zip").is_file()
+
+
+def test_optimisation_searches_and_a_trial_can_be_trained(tmp_path: Path) -> None:
+    study = ("--study-name", "s", "--storage", f"sqlite:///{tmp_path}/s.db")
+    search = ("-optimize", "--n-trials", "2", "--n-startup-trials", "1", "--no-optim-plots", "--eval-episodes", "1")
+    output = run_python(*TRAIN, "--env", "CartPole-v1", "-n", "200", *search, *study, folder=tmp_path).stdout
+    assert "Number of finished trials:  2" in output
+    assert list((tmp_path / "logs" / "ppo_scratch").glob("report_CartPole-v1_2-trials-*.csv"))
+    output = run_python(
+        *TRAIN, "--env", "CartPole-v1", "-n", "200", "--eval-freq", "-1", *study, "--trial-id", "1", folder=tmp_path
+    ).stdout
+    assert "Loading from Optuna study" in output
+    assert len(list((tmp_path / "logs" / "ppo_scratch").glob("CartPole-v1_*/CartPole-v1.zip"))) == 1
+
+
+# -- python -m sb3_ppo_scratch -----------------------------------------------------------------------------------------
+
+
+def test_own_command_line_trains_and_plays_without_the_import_hook(tmp_path: Path) -> None:
+    off = {"SB3_PPO_SCRATCH_AUTOLOAD": "0"}
+    own = ("-m", "sb3_ppo_scratch")
+    model = ("--algo", "ppo_scratch", "--env", "LunarLander-v2")
+    run_python(*own, "train", *model, *SHORT, folder=tmp_path, **off)
+    output = run_python(*own, "enjoy", *model, "-f", "logs", "--no-render", "-n", "400", folder=tmp_path, **off).stdout
+    assert min(float(value) for value in RETURN.findall(output)) < -20
+    film = ("record_video", *model, "-f", "logs", "-n", "10", "--no-render")
+    run_python(*own, *film, folder=tmp_path, SDL_VIDEODRIVER="dummy", **off)
+    assert list((tmp_path / "logs").rglob("*.mp4"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"n_env": 4}, "does not know `n_env`; did you mean `n_envs`?"),
+        ({"clip_rang": 0.1}, "does not know `clip_rang`; did you mean `clip_range`?"),
+        ({"env_wrapper": "sb3_ppo_scratch.wrappers.ScaleRewad"}, "did you mean sb3_ppo_scratch.wrappers.ScaleReward?"),
+        ({"callback": [{"nowhere.Callback": {"a": 1}}]}, "'nowhere.Callback' cannot be imported"),
+    ],
+    ids=["zoo_key", "algorithm_key", "wrapper", "callback"],
+)
+@pytest.mark.parametrize("algorithm", ["ppo_scratch", "ppo"])
+def test_own_train_command_checks_the_file_before_it_starts(
+    settings: dict[str, object], message: str, algorithm: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from sb3_ppo_scratch.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    content = {"CartPole-v1": {"n_timesteps": 100, "policy": "MlpPolicy", **settings}}
+    (tmp_path / "mine.yml").write_text(yaml.safe_dump(content))
+    status = main(["train", "--algo", algorithm, "--env", "CartPole-v1", "-conf", "mine.yml"])
+    assert status == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "logs").exists()
