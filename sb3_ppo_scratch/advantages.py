@@ -49,7 +49,7 @@ def generalized_advantages(
     next_values = np.concatenate([values[1:], last_values[np.newaxis]])
     deltas = rewards + gamma * next_values * not_ended - values
     decays = gamma * gae_lambda * not_ended
-    advantages = np.empty_like(deltas)
+    advantages = np.empty_like(rewards)
     following = np.zeros_like(last_values)
     for step in reversed(range(len(deltas))):
         following = deltas[step] + decays[step] * following

@@ -102,7 +102,7 @@ def attach_observation_normalizer(policy: ActorCriticPolicy) -> ObservationNorma
     normalizer = ObservationNormalizer(policy.observation_space.shape).to(policy.device)
     policy.add_module("observation_normalizer", normalizer)
     for extractor in {policy.pi_features_extractor, policy.vf_features_extractor}:
-        extractor.register_forward_pre_hook(normalizer.before_features)  # type: ignore[arg-type] # torch: hooks of Any
+        extractor.register_forward_pre_hook(normalizer.before_features)
     return normalizer
 
 
@@ -117,7 +117,9 @@ def absorb_rollout(policy: ActorCriticPolicy, observations: np.ndarray) -> None:
         th.as_tensor(observations), policy.observation_space, normalize_images=policy.normalize_images
     )
     assert isinstance(preprocessed, th.Tensor)
-    policy.observation_normalizer.absorb(preprocessed)  # type: ignore[operator] # attached above
+    normalizer = policy.get_submodule("observation_normalizer")
+    assert isinstance(normalizer, ObservationNormalizer)
+    normalizer.absorb(preprocessed)
 
 
 def check_normalizable(space: spaces.Space[Any]) -> None:

@@ -456,7 +456,9 @@ class PPOScratch(OnPolicyAlgorithm):
         """
         stats.record(self.logger)
         buffer = self.rollout_buffer
-        self.logger.record("train/explained_variance", explained_variance(buffer.values.ravel(), buffer.returns.ravel()))
+        self.logger.record(
+            "train/explained_variance", explained_variance(buffer.values.ravel(), buffer.returns.ravel())
+        )
         if hasattr(self.policy, "log_std"):
             self.logger.record("train/std", self.policy.log_std.detach().exp().mean().item())
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")

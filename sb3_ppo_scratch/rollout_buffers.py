@@ -4,6 +4,8 @@ What is here: one override, for array and for Dict observations. What is not: st
 are inherited, so that the random streams are SB3's.
 """
 
+from typing import Any
+
 import numpy as np
 import torch as th
 from gymnasium import spaces
@@ -42,7 +44,7 @@ class ScratchDictRolloutBuffer(_ScratchAdvantages, DictRolloutBuffer):
     """Rollout buffer for Dict observations."""
 
 
-def default_rollout_buffer_class(observation_space: spaces.Space) -> type[RolloutBuffer]:
+def default_rollout_buffer_class(observation_space: spaces.Space[Any]) -> type[RolloutBuffer]:
     """Choose the buffer for an observation space.
 
     Args:

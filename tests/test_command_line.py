@@ -11,7 +11,7 @@ from sb3_ppo_scratch.zoo.commands import ZOO_COMMANDS
 
 
 def test_help_shows_every_command_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="^0$"):
+    with pytest.raises(SystemExit, match=r"^0$"):
         main(["--help"])
     output = capsys.readouterr().out
     for command in (*ZOO_COMMANDS, "hyperparams"):
@@ -20,14 +20,16 @@ def test_help_shows_every_command_with_examples(capsys: pytest.CaptureFixture[st
 
 
 def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="^0$"):
+    with pytest.raises(SystemExit, match=r"^0$"):
         main(["--version"])
     assert capsys.readouterr().out == f"{__version__}\n"
 
 
 @pytest.mark.parametrize(("words", "message"), [([], "required: COMMAND"), (["trian"], "invalid choice: 'trian'")])
-def test_missing_or_unknown_command_is_refused(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="^2$"):
+def test_missing_or_unknown_command_is_refused(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match=r"^2$"):
         main(words)
     assert message in capsys.readouterr().err
 

@@ -191,7 +191,11 @@ CASES = [
         },
         off={"learning_rate": 3e-3, "clip_range": 0.2, "clip_range_vf": 0.3},
     ),
-    Case("learning_rate_schedule", arguments={"learning_rate": LinearSchedule(3e-3, 1e-3, 1.0)}, off={"learning_rate": 3e-3}),
+    Case(
+        "learning_rate_schedule",
+        arguments={"learning_rate": LinearSchedule(3e-3, 1e-3, 1.0)},
+        off={"learning_rate": 3e-3},
+    ),
     Case("clip_range_schedule", arguments={"clip_range": LinearSchedule(0.2, 0.05, 1.0)}, off={"clip_range": 0.2}),
     Case("entropy_bonus", arguments={"ent_coef": 0.05}, off={"ent_coef": 0.0}),
     Case("entropy_bonus_of_a_gaussian", BOX, arguments={"ent_coef": 0.05}, off={"ent_coef": 0.0}),
@@ -210,11 +214,17 @@ CASES = [
         observation_space=DICT,
         policy="MultiInputPolicy",
         arguments={"policy_kwargs": {"share_features_extractor": False, "net_arch": {"pi": [16], "vf": [32, 8]}}},
-        off={"policy_kwargs": {"share_features_extractor": False, "net_arch": {"pi": [16], "vf": [32, 8]}}, "gamma": 0.5},
+        off={
+            "policy_kwargs": {"share_features_extractor": False, "net_arch": {"pi": [16], "vf": [32, 8]}},
+            "gamma": 0.5,
+        },
     ),
     Case(
         "relu_and_plain_sgd",
-        arguments={"policy_kwargs": {"activation_fn": th.nn.ReLU, "optimizer_class": th.optim.SGD}, "learning_rate": 0.7},
+        arguments={
+            "policy_kwargs": {"activation_fn": th.nn.ReLU, "optimizer_class": th.optim.SGD},
+            "learning_rate": 0.7,
+        },
     ),
     Case("discrete_observations", observation_space=spaces.Discrete(5)),
 ]
@@ -249,7 +259,10 @@ def _policy_kwargs(case: Case) -> dict[str, Any]:
         ("CartPole-v1", {}),
         ("CartPole-v1", {"n_steps": 32, "batch_size": 256, "n_epochs": 20, "gae_lambda": 0.8, "gamma": 0.98}),
         ("LunarLander-v3", {"n_steps": 128, "n_epochs": 4, "gae_lambda": 0.98, "gamma": 0.999, "ent_coef": 0.01}),
-        ("LunarLanderContinuous-v3", {"n_steps": 128, "n_epochs": 4, "gae_lambda": 0.98, "gamma": 0.999, "ent_coef": 0.01}),
+        (
+            "LunarLanderContinuous-v3",
+            {"n_steps": 128, "n_epochs": 4, "gae_lambda": 0.98, "gamma": 0.999, "ent_coef": 0.01},
+        ),
     ],
     ids=["cartpole_defaults", "cartpole_zoo", "lander_zoo", "continuous_lander_zoo"],
 )
@@ -282,4 +295,6 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_does_not() -> None:
     assert th.equal(first, second)
     case.arguments["seed"] = 7
     env = DummyVecEnv([lambda: EndingsEnv(BOX)])
-    assert not th.equal(parameters(PPOScratch("MlpPolicy", env, seed=8)), parameters(PPOScratch("MlpPolicy", env, seed=7)))
+    assert not th.equal(
+        parameters(PPOScratch("MlpPolicy", env, seed=8)), parameters(PPOScratch("MlpPolicy", env, seed=7))
+    )

@@ -108,9 +108,7 @@ def test_normalisation_reaches_actor_and_critic_in_every_method() -> None:
             )
         means = [model.policy.get_distribution(obs).mode() for model, obs in ((normalised, ours), (plain, scaled))]
         th.testing.assert_close(*means)
-        th.testing.assert_close(
-            normalised.policy(ours, deterministic=True), plain.policy(scaled, deterministic=True)
-        )
+        th.testing.assert_close(normalised.policy(ours, deterministic=True), plain.policy(scaled, deterministic=True))
         assert not th.allclose(plain.policy.predict_values(ours), plain.policy.predict_values(scaled), atol=1e-3)
 
 
@@ -144,7 +142,7 @@ def test_separate_extractors_share_one_normaliser_and_images_are_normalised_afte
     [(spaces.Discrete(3), "MlpPolicy"), (spaces.Dict({"x": spaces.Box(-1, 1, (2,))}), "MultiInputPolicy")],
 )
 def test_other_observation_spaces_are_refused_with_the_alternative(space: spaces.Space[Any], policy: str) -> None:
-    with pytest.raises(ValueError, match="`normalize_observations=True` needs a Box .*VecNormalize"):
+    with pytest.raises(ValueError, match=r"`normalize_observations=True` needs a Box .*VecNormalize"):
         PPOScratch(policy, EndingsEnv(BOX, space), normalize_observations=True)
 
 
@@ -154,7 +152,8 @@ def test_a_fresh_process_acts_bit_identically_from_the_zip(tmp_path: Path) -> No
     observations = np.random.default_rng(0).normal(50, 20, (20, 3)).astype(np.float32)
     np.save(tmp_path / "observations.npy", observations)
     code = (
-        "import sys, numpy as np, torch; torch.set_num_threads(1); from sb3_ppo_scratch import PPOScratch; folder = sys.argv[1]; "
+        "import sys, numpy as np, torch; torch.set_num_threads(1); folder = sys.argv[1]; "
+        "from sb3_ppo_scratch import PPOScratch; "
         "model = PPOScratch.load(folder + '/model.zip'); observations = np.load(folder + '/observations.npy'); "
         "np.save(folder + '/actions.npy', model.predict(observations, deterministic=True)[0])"
     )

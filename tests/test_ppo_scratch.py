@@ -92,7 +92,11 @@ def test_every_constructor_argument_is_stored_under_its_own_name() -> None:
         (spaces.Discrete(3), spaces.Box(-1, 1, (2, 3)), "MlpPolicy"),
         (spaces.MultiDiscrete([2, 3]), spaces.Discrete(4), "MlpPolicy"),
         (spaces.MultiBinary(2), spaces.Box(0, 255, (3, 36, 36), np.uint8), "CnnPolicy"),
-        (BOX, spaces.Dict({"image": spaces.Box(0, 255, (3, 36, 36), np.uint8), "x": spaces.Box(-1, 1, (2,))}), "MultiInputPolicy"),
+        (
+            BOX,
+            spaces.Dict({"image": spaces.Box(0, 255, (3, 36, 36), np.uint8), "x": spaces.Box(-1, 1, (2,))}),
+            "MultiInputPolicy",
+        ),
     ],
     ids=["discrete", "multi_discrete", "multi_binary", "box_dict"],
 )
@@ -286,7 +290,14 @@ def test_saved_and_loaded_model_goes_on_exactly_as_the_original(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("gamma", 0.5), ("gae_lambda", 0.3), ("n_steps", 12), ("clip_range", 0.07), ("learning_rate", 0.5), ("n_epochs", 3)],
+    [
+        ("gamma", 0.5),
+        ("gae_lambda", 0.3),
+        ("n_steps", 12),
+        ("clip_range", 0.07),
+        ("learning_rate", 0.5),
+        ("n_epochs", 3),
+    ],
 )
 def test_option_changed_on_load_is_honoured(tmp_path: Path, name: str, value: float) -> None:
     model = small_model()
@@ -316,13 +327,13 @@ def test_argument_that_a_file_decides_is_refused_on_load(tmp_path: Path, name: s
 
 def test_unknown_option_on_load_is_refused(tmp_path: Path) -> None:
     small_model().save(tmp_path / "model")
-    with pytest.raises(TypeError, match="PPOScratch.load does not know `gama`; did you mean `gamma`"):
+    with pytest.raises(TypeError, match=r"PPOScratch\.load does not know `gama`; did you mean `gamma`"):
         PPOScratch.load(tmp_path / "model", gama=0.5)
 
 
 def test_option_changed_on_load_that_the_file_cannot_serve_raises(tmp_path: Path) -> None:
     small_model().save(tmp_path / "model")
-    with pytest.raises(RuntimeError, match="Missing key.*observation_normalizer"):
+    with pytest.raises(RuntimeError, match=r"Missing key.*observation_normalizer"):
         PPOScratch.load(tmp_path / "model", normalize_observations=True)
 
 

@@ -85,7 +85,7 @@ def test_file_names_no_class_of_this_project(kind: str, tmp_path: Path) -> None:
 
 def test_file_with_an_option_that_stock_lacks_fails_loudly_in_stock(tmp_path: Path) -> None:
     PPOScratch("MlpPolicy", environment(BOX, None), n_steps=8, normalize_observations=True).save(tmp_path / "model")
-    with pytest.raises(RuntimeError, match="Unexpected key.*observation_normalizer"):
+    with pytest.raises(RuntimeError, match=r"Unexpected key.*observation_normalizer"):
         PPO.load(tmp_path / "model")
 
 

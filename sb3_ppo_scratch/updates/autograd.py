@@ -1,7 +1,7 @@
 """One minibatch step of PPO for any policy on any device, its gradient taken by torch.
 
-What is here: evaluating the objective on a minibatch, and applying its gradient. What is not: the formulas (`losses.py`)
-and the loop over epochs and minibatches (`ppo_scratch.py`).
+What is here: evaluating the objective on a minibatch, and applying its gradient. What is not: the formulas
+(`losses.py`) and the loop over epochs and minibatches (`ppo_scratch.py`).
 """
 
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class MinibatchFigures(NamedTuple):
     clip_fraction: th.Tensor
 
 
-def actions_as_taken(actions: th.Tensor, action_space: spaces.Space) -> th.Tensor:
+def actions_as_taken(actions: th.Tensor, action_space: spaces.Space[Any]) -> th.Tensor:
     """Undo the buffer's storage format, in which every action is a row of floats.
 
     Args:

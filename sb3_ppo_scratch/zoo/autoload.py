@@ -82,7 +82,7 @@ def _refuse_with(reason: str) -> None:
 
 def _refuse_experiments(reason: str) -> None:
     """Let rl_zoo3's experiments with this algorithm end with the reason, before a config file is looked for."""
-    manager: Any = sys.modules["rl_zoo3.exp_manager"].ExperimentManager  # type: ignore[attr-defined] # untyped
+    manager: Any = sys.modules["rl_zoo3.exp_manager"].ExperimentManager
     original = manager.__init__
 
     def refuse_ours(self: Any, args: Any, algo: str, *arguments: Any, **keywords: Any) -> None:

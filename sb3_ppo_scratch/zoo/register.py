@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import redirect_stdout
 from contextvars import ContextVar
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any
 
 from sb3_ppo_scratch.argument_checks import check_known_names
@@ -24,7 +25,8 @@ TRIED_VERSIONS = ("2.9.0", "2.9.1", "2.9.2")
 """Versions of rl_zoo3 with which the tests of this folder have passed."""
 
 _MARK = "__sb3_ppo_scratch__"
-_policy_kwargs_of_file: ContextVar[Mapping[str, Any]] = ContextVar("policy_kwargs_of_file", default={})
+_NONE: Mapping[str, Any] = MappingProxyType({})
+_policy_kwargs_of_file: ContextVar[Mapping[str, Any]] = ContextVar("policy_kwargs_of_file", default=_NONE)
 
 
 def register() -> None:

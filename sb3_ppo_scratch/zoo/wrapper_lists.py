@@ -25,7 +25,7 @@ def entries(wrappers: WrapperList) -> list[tuple[Any, dict[str, Any]]]:
     if wrappers is None:
         return []
     listed = wrappers if isinstance(wrappers, list) else [wrappers]
-    pairs = []
+    pairs: list[tuple[Any, dict[str, Any] | None]] = []
     for entry in listed:
         pairs.extend(entry.items() if isinstance(entry, dict) else [(entry, {})])
     return [(name, keywords or {}) for name, keywords in pairs]

@@ -22,7 +22,8 @@ import gymnasium, rl_zoo3.utils, rl_zoo3, rl_zoo3.exp_manager, rl_zoo3.hyperpara
 from sb3_ppo_scratch import PPOScratch
 assert rl_zoo3.utils.ALGOS["ppo_scratch"] is rl_zoo3.ALGOS["ppo_scratch"] is PPOScratch
 assert "ppo_scratch" in opt.HYPERPARAMS_SAMPLER and "ppo_scratch" in opt.HYPERPARAMS_CONVERTER
-for function in (rl_zoo3.create_test_env, rl_zoo3.utils.create_test_env, rl_zoo3.exp_manager.ExperimentManager.__init__):
+manager = rl_zoo3.exp_manager.ExperimentManager
+for function in (rl_zoo3.create_test_env, rl_zoo3.utils.create_test_env, manager.__init__):
     depth = 0
     while hasattr(function, "__wrapped__"):
         function, depth = function.__wrapped__, depth + 1
@@ -106,7 +107,10 @@ def test_id_with_package_prefix_works_whether_or_not_the_hook_has_run(imports: s
 
 
 def test_package_imported_by_the_user_stays_when_the_switched_off_hook_runs() -> None:
-    code = "from sb3_ppo_scratch import wrappers, PPOScratch; import torch, sb3_ppo_scratch; print(sb3_ppo_scratch.wrappers is wrappers)"
+    code = (
+        "from sb3_ppo_scratch import wrappers, PPOScratch; import torch, sb3_ppo_scratch; "
+        "print(sb3_ppo_scratch.wrappers is wrappers)"
+    )
     assert run_python("-c", code, SB3_PPO_SCRATCH_AUTOLOAD="0").stdout == "True\n"
 
 
@@ -121,7 +125,9 @@ def test_failed_registration_says_why_in_one_line_and_again_when_used(tmp_path: 
         "import runpy; runpy.run_module('rl_zoo3.train', run_name='__main__')"
     )
     finished = run_python("-c", code, folder=tmp_path, check=False)
-    reasons = [line for line in finished.stderr.splitlines() if line.startswith("sb3-ppo-scratch could not be registered")]
+    reasons = [
+        line for line in finished.stderr.splitlines() if line.startswith("sb3-ppo-scratch could not be registered")
+    ]
     assert len(reasons) == 1
     assert "sb3_ppo_scratch.ppo_scratch" in reasons[0]
     assert finished.stderr.rstrip().splitlines()[-1].startswith("RuntimeError: sb3-ppo-scratch could not be registered")
@@ -174,5 +180,8 @@ def test_callback_comes_once_at_the_end_of_an_import_that_is_under_way(tmp_path:
         "call_after_import('half_done', lambda: print(sys.modules['half_done'].answer))\n"
         "answer = 42\n"
     )
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import half_done; import half_done; print(type(half_done.__spec__).__name__)"
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import half_done; import half_done; "
+        "print(type(half_done.__spec__).__name__)"
+    )
     assert run_python("-c", code, str(tmp_path)).stdout == "True\n42\nModuleSpec\n"

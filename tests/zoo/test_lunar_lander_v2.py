@@ -52,7 +52,9 @@ def test_v2_passes_gymnasiums_checker(env_id: str) -> None:
 
 
 def test_v2_takes_all_arguments_of_the_lander() -> None:
-    env = gym.make("LunarLander-v2", continuous=True, gravity=-5.0, enable_wind=True, wind_power=3.0, turbulence_power=0.5)
+    env = gym.make(
+        "LunarLander-v2", continuous=True, gravity=-5.0, enable_wind=True, wind_power=3.0, turbulence_power=0.5
+    )
     lander = env.unwrapped
     assert isinstance(env.action_space, gym.spaces.Box)
     assert (lander.gravity, lander.enable_wind, lander.wind_power, lander.turbulence_power) == (-5.0, True, 3.0, 0.5)

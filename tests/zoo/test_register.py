@@ -27,7 +27,9 @@ def _registered() -> None:
 
 def manager_of(folder: Path, algorithm: str = "ppo_scratch", **keywords: Any) -> ExperimentManager:
     arguments = argparse.Namespace(num_threads=keywords.pop("num_threads", -1))
-    return ExperimentManager(arguments, algorithm, "CartPole-v1", str(folder), **{"eval_freq": -1, "verbose": 0, **keywords})
+    return ExperimentManager(
+        arguments, algorithm, "CartPole-v1", str(folder), **{"eval_freq": -1, "verbose": 0, **keywords}
+    )
 
 
 def config_file(folder: Path, **settings: Any) -> str:
@@ -41,9 +43,19 @@ def test_algorithm_is_a_choice() -> None:
 
 
 def test_registering_twice_changes_nothing() -> None:
-    before = (ExperimentManager.__init__, ExperimentManager.objective, zoo_utils.create_test_env, rl_zoo3.create_test_env)
+    before = (
+        ExperimentManager.__init__,
+        ExperimentManager.objective,
+        zoo_utils.create_test_env,
+        rl_zoo3.create_test_env,
+    )
     register.register()
-    after = (ExperimentManager.__init__, ExperimentManager.objective, zoo_utils.create_test_env, rl_zoo3.create_test_env)
+    after = (
+        ExperimentManager.__init__,
+        ExperimentManager.objective,
+        zoo_utils.create_test_env,
+        rl_zoo3.create_test_env,
+    )
     assert before == after
 
 
@@ -95,7 +107,9 @@ def test_policy_kwargs_of_the_file_reach_every_trials_model(tmp_path: Path, monk
     assert register._policy_kwargs_of_file.get() == {}
 
 
-@pytest.mark.parametrize("of_file", ["dict(ortho_init=False, net_arch=[3])", {"ortho_init": False, "net_arch": [3]}, None])
+@pytest.mark.parametrize(
+    "of_file", ["dict(ortho_init=False, net_arch=[3])", {"ortho_init": False, "net_arch": [3]}, None]
+)
 def test_policy_kwargs_of_the_file_survive_a_loaded_trial(tmp_path: Path, of_file: Any) -> None:
     storage = f"sqlite:///{tmp_path}/study.db"
     study = optuna.create_study(storage=storage, study_name="s", direction="maximize")
@@ -186,12 +200,14 @@ def test_every_block_of_every_file_builds_a_model_of_both_algorithms(name: str, 
     file = hyperparams_file(name)
     for env_id in set(yaml.safe_load(file.read_text())) - {"default"}:
         arguments = argparse.Namespace(num_threads=-1)
-        manager = ExperimentManager(arguments, algorithm, env_id, str(tmp_path), eval_freq=-1, verbose=0, config=str(file))
+        manager = ExperimentManager(
+            arguments, algorithm, env_id, str(tmp_path), eval_freq=-1, verbose=0, config=str(file)
+        )
         model, _ = manager.setup_experiment()
         assert model.n_envs == manager.n_envs > 1
         model.env.close()
 
 
 def test_unknown_hyperparameter_file_is_named_with_those_there_are() -> None:
-    with pytest.raises(FileNotFoundError, match="no hyperparameter file 'x.yml'; there are: .*ppo_scratch.yml"):
+    with pytest.raises(FileNotFoundError, match=r"no hyperparameter file 'x\.yml'; there are: .*ppo_scratch\.yml"):
         hyperparams_file("x.yml")

@@ -53,7 +53,10 @@ def test_subclass_of_scale_reward_counts_as_one() -> None:
     [
         ("ScaleReward", "'ScaleReward' is no dotted path; write package.module.ScaleReward"),
         ("no_such_package.Wrapper", "'no_such_package.Wrapper' cannot be imported: No module named 'no_such_package'"),
-        ("sb3_ppo_scratch.wrappers.ScaleRewards", "has no ScaleRewards; did you mean sb3_ppo_scratch.wrappers.ScaleReward"),
+        (
+            "sb3_ppo_scratch.wrappers.ScaleRewards",
+            "has no ScaleRewards; did you mean sb3_ppo_scratch.wrappers.ScaleReward",
+        ),
     ],
 )
 def test_path_that_cannot_be_imported_is_named_with_the_nearest(path: str, message: str) -> None:

@@ -27,7 +27,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def enjoy(folder: Path, *options: str, algorithm: str = "ppo_scratch", env: str = "LunarLander-v2", **variables: str) -> str:
+def enjoy(
+    folder: Path, *options: str, algorithm: str = "ppo_scratch", env: str = "LunarLander-v2", **variables: str
+) -> str:
     arguments = ("-m", "rl_zoo3.enjoy", "--algo", algorithm, "--env", env, "-f", "logs", "--no-render", "-n", "600")
     return run_python(*arguments, *options, folder=folder, **variables).stdout
 
@@ -105,7 +107,9 @@ def test_training_goes_on_from_a_saved_model(trained: Path) -> None:
     assert (trained / "continued" / "ppo_scratch" / "LunarLander-v2_1" / "LunarLander-v2.zip").is_file()
 
 
-@pytest.mark.parametrize("env", ["CartPole-v1", "LunarLander-v3", "LunarLanderContinuous-v2", "LunarLanderContinuous-v3"])
+@pytest.mark.parametrize(
+    "env", ["CartPole-v1", "LunarLander-v3", "LunarLanderContinuous-v2", "LunarLanderContinuous-v3"]
+)
 def test_other_environments_train_in_subprocesses_or_with_the_binned_file(env: str, tmp_path: Path) -> None:
     options: tuple[str, ...] = ("--vec-env", "subproc") if env in ("CartPole-v1", "LunarLanderContinuous-v2") else ()
     if env == "LunarLanderContinuous-v3":
