@@ -11,7 +11,9 @@ import gc
 import multiprocessing
 import os
 import sys
+import warnings
 from collections.abc import Mapping
+from types import FrameType
 from typing import Any
 from weakref import WeakSet
 
@@ -60,14 +62,13 @@ class NormalizeObservation(
     - A file that `save` wrote is read with `stats_path=`: frozen, hence safe everywhere, also in rl_zoo3 and
       SubprocVecEnv.
 
-    Anything else raises at the first `reset`, instead of training on statistics that differ between environments:
+    Statistics that differ between environments are never silent. The first `reset` raises if rl_zoo3 built the wrapper
+    with statistics of its own, whatever the number of environments: evaluation and, in a later process, `enjoy` would
+    start from nothing; and if frozen statistics have seen nothing. It warns about
 
     - statistics of its own beside another living wrapper with the same observation space and other statistics;
     - statistics of its own in a worker process;
-    - statistics of its own when rl_zoo3 is loaded, whatever the number of environments, since its evaluation
-      environment and, in a later process, its `enjoy` would start from nothing;
-    - a shared object that was copied into another process;
-    - frozen statistics that have seen nothing.
+    - a shared object that was copied into another process.
 
     A copied or unpickled wrapper, or one that `gym.make` rebuilt from a spec, counts as one with statistics of its own.
     In all these cases use fixed mode, a file, PPOScratch's `normalize_observations=True` or SB3's `VecNormalize`.
@@ -103,7 +104,7 @@ class NormalizeObservation(
         *,
         moments: RunningMoments | Mapping[str, Any] | None = None,
         stats_path: str | os.PathLike[str] | None = None,
-        min_std: float = 1e-2,
+        min_std: float = 1e-4,
         clip: float = 10.0,
     ) -> None:
         """Wrap `env`. Give `mean` and `std`, or `moments`, or `stats_path`, or none of them.
@@ -132,6 +133,7 @@ class NormalizeObservation(
         self.moments: RunningMoments | None = None
         self._frozen = False
         self._is_private = not isinstance(moments, RunningMoments)
+        self._is_built_by_zoo = _is_called_by("rl_zoo3")
         self._sharing_checked = False
         self._fixed: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         if mean is not None and std is not None:
@@ -211,7 +213,7 @@ class NormalizeObservation(
             The normalised observation, shape (*shape), and the environment's info.
 
         Raises:
-            ValueError: If the statistics would differ from those of other environments, or are frozen and empty.
+            ValueError: If rl_zoo3 built this wrapper with statistics of its own, or they are frozen and empty.
         """
         if not self._sharing_checked:
             self._check_sharing()
@@ -262,10 +264,10 @@ class NormalizeObservation(
         return self.moments.mean, np.maximum(np.sqrt(self.moments.var), self.min_std)
 
     def _check_sharing(self) -> None:
-        """Make sure that this wrapper's statistics are those of every other environment.
+        """Make sure that nobody takes this wrapper's statistics for those of every other environment.
 
         Raises:
-            ValueError: If they would silently be separate, or are frozen and empty.
+            ValueError: If rl_zoo3 built this wrapper with statistics of its own, or they are frozen and empty.
         """
         if self.moments is None:
             return
@@ -273,9 +275,14 @@ class NormalizeObservation(
             raise ValueError(f"the statistics are frozen, but have seen no observation (count=0). {_REMEDY}")
         if self.moments.frozen or (self._frozen and self._is_private):
             return
+        if self._is_private and self._is_built_by_zoo:
+            raise ValueError(
+                "running statistics would be separate: rl_zoo3's training, evaluation and enjoy environments would "
+                f"each have their own. {_REMEDY}"
+            )
         reason = self._find_separation()
         if reason is not None:
-            raise ValueError(f"running statistics would silently be separate: {reason}. {_REMEDY}")
+            warnings.warn(f"running statistics are separate: {reason}. {_REMEDY}", stacklevel=3)
 
     def _find_separation(self) -> str | None:
         """Say why other environments would have other statistics than this one, if so.
@@ -288,8 +295,6 @@ class NormalizeObservation(
             # Statistics from another process are a copy, whose updates nobody else sees.
             elsewhere = self.moments.process_id != os.getpid()
             return "moments= was made in another process (RunningMoments.merged makes a new one)" if elsewhere else None
-        if "rl_zoo3" in sys.modules:
-            return "rl_zoo3 is loaded, whose training, evaluation and enjoy environments would each have their own"
         if multiprocessing.parent_process() is not None:
             return "this is a worker process, and each worker would have its own"
         if self._has_rival():
@@ -306,6 +311,23 @@ class NormalizeObservation(
             and other.env.observation_space == self.env.observation_space
             for other in _RUNNING
         )
+
+
+def _is_called_by(package: str) -> bool:
+    """Tell whether any function of a package is among the callers.
+
+    Args:
+        package: The package's name.
+
+    Returns:
+        Whether it is.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if str(frame.f_globals.get("__name__")).split(".")[0] == package:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _get_box_shape(space: gym.Space[Any]) -> tuple[int, ...]:

@@ -26,7 +26,7 @@ from sb3_ppo_scratch import wrappers
 from sb3_ppo_scratch.wrappers import BinAction, NormalizeObservation, RunningMoments, ScaleReward
 from tests.wrappers.scripted_env import ScriptedEnv
 
-pytestmark = pytest.mark.usefixtures("outside_rl_zoo3")
+pytestmark = pytest.mark.usefixtures("no_earlier_wrapper")
 
 FOLDER = Path(inspect.getfile(wrappers)).parent
 PENDULUM = gym.spaces.Box(-2.0, 2.0, (1,), np.float32)

@@ -114,7 +114,7 @@ def test_dqn_flies_the_continuous_lander_through_flat_bins():
     assert len(reached) > 10
 
 
-@pytest.mark.usefixtures("outside_rl_zoo3")
+@pytest.mark.usefixtures("no_earlier_wrapper")
 def test_shared_running_statistics_serve_training_and_evaluation(tmp_path):
     moments = RunningMoments(3)
     kwargs = {"wrapper_class": NormalizeObservation, "wrapper_kwargs": {"moments": moments}}
@@ -172,7 +172,7 @@ def test_rl_zoo3_refuses_running_statistics_and_trains_and_enjoys_with_a_file(tm
     )
     assert result.returncode == 0, result.stderr
     [refusal] = [line for line in result.stdout.splitlines() if line.startswith("REFUSED:")]
-    assert "running statistics would silently be separate: rl_zoo3 is loaded" in refusal
+    assert "running statistics would be separate: rl_zoo3's training" in refusal
     assert "normalize_observations=True" in refusal
     assert "VecNormalize" in refusal
     assert "ENJOYED" in result.stdout
