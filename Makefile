@@ -1,0 +1,59 @@
+# `make train` and `make test` need nothing but Python (3.10 or newer), pip and make.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip --disable-pip-version-check --quiet
+PYTEST := $(RUN) -m pytest -n 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train test check format lint types test-install test-oldest mutants dist clean
+
+help:  ## show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+setup: $(VENV)/.installed  ## make .venv with this project (editable) and its tools
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@echo "Setting up $(VENV) (a few minutes the first time) ..."
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+train: setup  ## train an agent on LunarLander-v2 with the main command
+	$(RUN) -m rl_zoo3.train --algo ppo_scratch --env LunarLander-v2
+	@run=$$(ls -td logs/ppo_scratch/LunarLander-v2_* | head -n 1); \
+	$(RUN) -c "import numpy, sys; print('Last evaluation: mean return %.1f' % numpy.load(sys.argv[1])['results'][-1].mean())" $$run/evaluations.npz; \
+	echo "The agent:  $$run/LunarLander-v2.zip"; \
+	echo "Watch it:   $(RUN) -m rl_zoo3.enjoy --algo ppo_scratch --env LunarLander-v2 -f logs"; \
+	echo "Film it:    $(RUN) -m rl_zoo3.record_video --algo ppo_scratch --env LunarLander-v2 -f logs --no-render"
+
+test: setup  ## run all tests, doctests included
+	$(PYTEST) --doctest-modules sb3_ppo_scratch tests
+
+check: setup format lint types test  ## everything that CI runs on a change
+
+format: setup
+	$(RUN) -m ruff format --check .
+
+lint: setup
+	$(RUN) -m ruff check .
+
+types: setup
+	$(RUN) -m mypy
+
+test-install: setup  ## build sdist and wheel, install each in a fresh environment, run every promised command there
+	$(RUN) -m pytest -m install tests/install
+
+test-oldest: setup  ## run the tests with the oldest versions that pyproject.toml allows (torch excepted)
+	PYTHON=$(PYTHON) bash tests/install/oldest.sh
+
+mutants: setup  ## plant known mistakes one by one and show that the tests notice each
+	$(RUN) -m tests.mutants
+
+dist: setup  ## build sdist and wheel into dist/
+	rm -rf dist
+	$(RUN) -m build --outdir dist .
+	$(RUN) -m twine check --strict dist/*
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) $(VENV)-oldest build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Tests of what an installation brings; they make environments and install packages, hence are run by name."""

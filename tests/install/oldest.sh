@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Runs the tests with the oldest versions that pyproject.toml allows, in an environment of their own.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+PYTHON=${PYTHON:-python3}
+ENVIRONMENT=.venv-oldest
+BOUNDS=$(mktemp)
+trap 'rm -f "$BOUNDS"' EXIT
+
+"$PYTHON" - > "$BOUNDS" <<'PYTHON'
+import re, tomllib
+project = tomllib.load(open("pyproject.toml", "rb"))["project"]
+for requirement in project["dependencies"]:
+    name, bound = re.match(r"([\w-]+)(?:\[[\w,]+\])?>=([\d.]+)", requirement).groups()
+    # torch is pinned by constraints.txt: its oldest allowed version would bring several gigabytes of CUDA.
+    if name != "torch":
+        print(f"{name}=={bound}")
+PYTHON
+grep '^torch==' constraints.txt >> "$BOUNDS"
+echo "Oldest versions allowed (torch excepted: the one of constraints.txt):"
+cat "$BOUNDS"
+
+"$PYTHON" -m venv "$ENVIRONMENT"
+"$ENVIRONMENT/bin/python" -m pip --disable-pip-version-check install --quiet --constraint "$BOUNDS" --editable ".[dev]"
+"$ENVIRONMENT/bin/python" -m pytest -n 2 --doctest-modules sb3_ppo_scratch tests
