@@ -20,17 +20,15 @@ def generalized_advantages(
     gamma: float,
     gae_lambda: float,
 ) -> Float32Array:
-    r"""Estimate advantages with GAE(gamma, lambda).
+    """Estimate advantages with GAE(gamma, lambda).
 
-    .. math:: A_t = \delta_t + \gamma \lambda (1 - d_{t+1}) A_{t+1}, \quad
-              \delta_t = r_t + \gamma (1 - d_{t+1}) V(s_{t+1}) - V(s_t)
-
-    where `d_{t+1}` is 1 if the episode ended with step `t`, so that nothing flows back over a boundary.
-    `gae_lambda=1` gives Monte-Carlo advantages (return minus value), `gae_lambda=0` the one-step TD error.
+    `A[t] = delta[t] + gamma * lambda * (1 - end[t]) * A[t + 1]` with the TD error
+    `delta[t] = r[t] + gamma * (1 - end[t]) * V[t + 1] - V[t]`, where `end[t]` is 1 if the episode ended with step t.
+    Lambda 1 gives Monte-Carlo advantages (return minus value), lambda 0 the TD error alone.
 
     Args:
         rewards: Rewards, shape (n_steps, n_envs). A truncated step's reward already contains the discounted value
-            of the observation at which the episode was cut (SB3's `collect_rollouts` adds it).
+            of the observation at which the episode was cut.
         values: Value estimates of the observations acted upon, shape (n_steps, n_envs).
         episode_starts: 1.0 where a step was the first of its episode, shape (n_steps, n_envs).
         last_values: Value estimates of the observations after the last step, shape (n_envs,).
@@ -41,9 +39,7 @@ def generalized_advantages(
     Returns:
         Advantages, shape (n_steps, n_envs), float32. The arguments are left unchanged.
 
-    Source:
-        Schulman et al., High-Dimensional Continuous Control Using Generalized Advantage Estimation, equation 16,
-        https://arxiv.org/abs/1506.02438.
+    Source: Schulman et al., https://arxiv.org/abs/1506.02438, equation 16.
     """
     not_ended = 1.0 - np.concatenate([episode_starts[1:], last_dones[np.newaxis].astype(np.float32)])
     next_values = np.concatenate([values[1:], last_values[np.newaxis]])

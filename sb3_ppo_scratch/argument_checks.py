@@ -1,11 +1,11 @@
 """Checks of constructor arguments: each names the argument, the value received and what to do.
 
-What is here: one function per kind of argument. What is not: anything that runs on the load path, where files written
-with other values (for example rl_zoo3's `clip_range=0` while playing) have to work.
+What is here: one function per kind of argument, and `check_arguments` for all those of `PPOScratch`. What is not:
+anything that runs on the load path, where files with other values (rl_zoo3 plays with `clip_range=0`) have to work.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any
@@ -20,6 +20,47 @@ class ArgumentError(ValueError, AssertionError):
     Also an `AssertionError`, because that is what SB3's own PPO raises in several of these places: code written for it
     (among it rl_zoo3's hyperparameter search, which prunes such a trial) keeps working.
     """
+
+
+def check_arguments(arguments: Mapping[str, Any]) -> None:
+    """Check every argument of `PPOScratch` that can be checked without the environment.
+
+    Args:
+        arguments: The constructor's arguments by name; other names are ignored.
+
+    Raises:
+        TypeError: If one has a wrong type.
+        ArgumentError: If one has an unusable value.
+    """
+    for name in ("n_steps", "batch_size", "n_epochs", "stats_window_size"):
+        check_positive_integer(name, arguments[name])
+    for name in ("gamma", "gae_lambda"):
+        check_fraction(name, arguments[name])
+    for name in ("ent_coef", "vf_coef"):
+        check_finite(name, arguments[name])
+    check_positive("max_grad_norm", arguments["max_grad_norm"], remedy="float('inf') turns clipping off")
+    check_schedule("learning_rate", arguments["learning_rate"], zero_allowed=True)
+    check_schedule("clip_range", arguments["clip_range"], zero_allowed=False)
+    for name, check in (("clip_range_vf", _check_value_clip), ("target_kl", _check_target_kl)):
+        if arguments[name] is not None:
+            check(arguments[name])
+    for name in ("normalize_advantage", "use_sde", "normalize_observations"):
+        check_choice(name, arguments[name], (True, False))
+    if arguments["torch_threads"] not in ("auto", None):
+        check_positive_integer("torch_threads", arguments["torch_threads"])
+    if arguments["normalize_advantage"] and arguments["batch_size"] == 1:
+        raise ArgumentError(
+            "`batch_size` must be greater than 1 with normalize_advantage=True, got 1: normalising a single "
+            "advantage gives NaN. Raise batch_size or pass normalize_advantage=False."
+        )
+
+
+def _check_value_clip(value: Any) -> None:
+    check_schedule("clip_range_vf", value, zero_allowed=False, remedy="None turns value clipping off")
+
+
+def _check_target_kl(value: Any) -> None:
+    check_positive("target_kl", value, remedy="None turns early stopping off")
 
 
 def check_positive_integer(name: str, value: Any) -> None:
@@ -244,7 +285,3 @@ def check_observation_space(space: spaces.Space[Any]) -> None:
                 "one-hot encoding cannot express; subtract the start in a wrapper "
                 "(gymnasium.wrappers.TransformObservation)."
             )
-
-
-ScheduleFunction = Callable[[float], float]
-"""A schedule: remaining progress (1 at the beginning, 0 at the end) to value."""

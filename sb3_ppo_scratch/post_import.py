@@ -45,6 +45,12 @@ class _WaitingFinder:
         self._waiting: dict[str, list[Callback]] = {}
 
     def add(self, name: str, callback: Callback) -> None:
+        """Wait for one more module.
+
+        Args:
+            name: The module's full name.
+            callback: What to call after its import.
+        """
         self._waiting.setdefault(name, []).append(callback)
 
     def find_spec(

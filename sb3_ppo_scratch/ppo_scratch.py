@@ -38,6 +38,8 @@ SelfPPOScratch = TypeVar("SelfPPOScratch", bound="PPOScratch")
 
 FloatOrSchedule = float | Schedule
 """A constant, or a callable of the remaining progress (1 at the beginning of `learn`, 0 at its end)."""
+TB_LOG_NAME = "PPO"
+"""A run's name in TensorBoard; stock PPO's, so that what reads stock's logs reads these."""
 Coefficient = float
 """Weight of a term of the loss."""
 Kwargs = dict[str, Any]
@@ -94,10 +96,6 @@ class PPOScratch(OnPolicyAlgorithm):
         torch_threads: Threads of torch while learning: `"auto"` (1 for networks without convolutions on the CPU), a
             number, or None for torch's own setting. Restored afterwards.
 
-    Raises:
-        ValueError: If an argument or space has an unusable value (as `ArgumentError`, which also is an AssertionError).
-        TypeError: If an argument has a wrong type.
-
     Source:
         Schulman et al., Proximal Policy Optimization Algorithms, https://arxiv.org/abs/1707.06347, algorithm 1.
 
@@ -110,8 +108,8 @@ class PPOScratch(OnPolicyAlgorithm):
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
         "CnnPolicy": ActorCriticCnnPolicy,
-        "MlpPolicy": ActorCriticPolicy,
         "MultiInputPolicy": MultiInputActorCriticPolicy,
+        "MlpPolicy": ActorCriticPolicy,
     }
 
     def __init__(
@@ -146,7 +144,13 @@ class PPOScratch(OnPolicyAlgorithm):
         normalize_observations: bool = False,
         torch_threads: TorchThreads = "auto",
     ) -> None:
-        self._check_arguments({name: value for name, value in locals().items() if name not in ("self", "__class__")})
+        """Check the arguments, store each under its own name, and build the model from them.
+
+        Raises:
+            ValueError: If an argument or space has an unusable value (an `ArgumentError`; also an AssertionError).
+            TypeError: If an argument has a wrong type.
+        """
+        checks.check_arguments(locals())
         try:
             super().__init__(
                 policy,
@@ -176,8 +180,8 @@ class PPOScratch(OnPolicyAlgorithm):
         except AssertionError as error:
             raise checks.ArgumentError(f"`env` cannot be used: {error}") from error
         self._choose_device = device == "auto"
-        self.batch_size = batch_size
         self.n_epochs = n_epochs
+        self.batch_size = batch_size
         self.clip_range = clip_range
         self.clip_range_vf = clip_range_vf
         self.normalize_advantage = normalize_advantage
@@ -189,42 +193,6 @@ class PPOScratch(OnPolicyAlgorithm):
         if _init_setup_model:
             self._setup_model()
             self._announce_device()
-
-    @staticmethod
-    def _check_arguments(arguments: Kwargs) -> None:
-        """Check everything that can be checked without the environment.
-
-        Args:
-            arguments: The constructor's arguments by name.
-
-        Raises:
-            TypeError: If one has a wrong type.
-            ArgumentError: If one has an unusable value.
-        """
-        for name in ("n_steps", "batch_size", "n_epochs", "stats_window_size"):
-            checks.check_positive_integer(name, arguments[name])
-        for name in ("gamma", "gae_lambda"):
-            checks.check_fraction(name, arguments[name])
-        for name in ("ent_coef", "vf_coef"):
-            checks.check_finite(name, arguments[name])
-        checks.check_positive("max_grad_norm", arguments["max_grad_norm"], remedy="float('inf') turns clipping off")
-        checks.check_schedule("learning_rate", arguments["learning_rate"], zero_allowed=True)
-        checks.check_schedule("clip_range", arguments["clip_range"], zero_allowed=False)
-        if arguments["clip_range_vf"] is not None:
-            checks.check_schedule(
-                "clip_range_vf", arguments["clip_range_vf"], zero_allowed=False, remedy="None turns value clipping off"
-            )
-        if arguments["target_kl"] is not None:
-            checks.check_positive("target_kl", arguments["target_kl"], remedy="None turns early stopping off")
-        for name in ("normalize_advantage", "use_sde", "normalize_observations"):
-            checks.check_choice(name, arguments[name], (True, False))
-        if arguments["torch_threads"] not in ("auto", None):
-            checks.check_positive_integer("torch_threads", arguments["torch_threads"])
-        if arguments["normalize_advantage"] and arguments["batch_size"] == 1:
-            raise checks.ArgumentError(
-                "`batch_size` must be greater than 1 with normalize_advantage=True, got 1: normalising a single "
-                "advantage gives NaN. Raise batch_size or pass normalize_advantage=False."
-            )
 
     def _check_environment(self) -> None:
         """Check the environment against the arguments, and warn about a short last minibatch.
@@ -310,7 +278,7 @@ class PPOScratch(OnPolicyAlgorithm):
         total_timesteps: int,
         callback: MaybeCallback = None,
         log_interval: int = 1,
-        tb_log_name: str = "PPO",
+        tb_log_name: str = TB_LOG_NAME,
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> SelfPPOScratch:

@@ -69,9 +69,18 @@ class _Failure:
 
 
 def _refuse_with(reason: str) -> None:
-    """Put a stand-in for the algorithm into rl_zoo3, so that `--algo ppo_scratch` fails with the reason."""
+    """Put a stand-in for the algorithm into rl_zoo3, so that `--algo ppo_scratch` fails with the reason.
+
+    Raises:
+        RuntimeError: Not here, but whenever the stand-in is used.
+    """
 
     def refuse(*_arguments: Any, **_keywords: Any) -> NoReturn:
+        """Repeat why the algorithm is missing.
+
+        Raises:
+            RuntimeError: Always.
+        """
         raise RuntimeError(reason)
 
     unavailable = type("PPOScratchUnavailable", (), {"__init__": refuse, "load": staticmethod(refuse)})
@@ -81,11 +90,20 @@ def _refuse_with(reason: str) -> None:
 
 
 def _refuse_experiments(reason: str) -> None:
-    """Let rl_zoo3's experiments with this algorithm end with the reason, before a config file is looked for."""
+    """Let rl_zoo3's experiments with this algorithm end with the reason, before a config file is looked for.
+
+    Raises:
+        RuntimeError: Not here, but from the constructor of such an experiment.
+    """
     manager: Any = sys.modules["rl_zoo3.exp_manager"].ExperimentManager
     original = manager.__init__
 
     def refuse_ours(self: Any, args: Any, algo: str, *arguments: Any, **keywords: Any) -> None:
+        """Make an experiment with any other algorithm.
+
+        Raises:
+            RuntimeError: If it is this project's.
+        """
         if algo == "ppo_scratch":
             raise RuntimeError(reason)
         original(self, args, algo, *arguments, **keywords)
