@@ -27,8 +27,7 @@ def generalized_advantages(
     Lambda 1 gives Monte-Carlo advantages (return minus value), lambda 0 the TD error alone.
 
     Args:
-        rewards: Rewards, shape (n_steps, n_envs). A truncated step's reward already contains the discounted value
-            of the observation at which the episode was cut.
+        rewards: Shape (n_steps, n_envs); a truncated step's contains the discounted value of its final observation.
         values: Value estimates of the observations acted upon, shape (n_steps, n_envs).
         episode_starts: 1.0 where a step was the first of its episode, shape (n_steps, n_envs).
         last_values: Value estimates of the observations after the last step, shape (n_envs,).

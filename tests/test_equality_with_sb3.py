@@ -56,10 +56,12 @@ class Evidence(BaseCallback):
         super().__init__()
         self.endings: list[str] = []
         self.truncations_flagged = 0
+        self.terminal_observations = 0
         self.clip_fractions: list[float] = []
 
     def _on_step(self) -> bool:
         for info in self.locals["infos"]:
+            self.terminal_observations += "terminal_observation" in info
             if "ending" in info:
                 self.endings.append(info["ending"])
                 self.truncations_flagged += info["TimeLimit.truncated"]
@@ -277,6 +279,29 @@ def test_parameters_equal_stock_ppos_on_real_environments(env_id: str, arguments
     difference = (parameters(models[0]) - parameters(models[1])).abs().max()
     assert difference <= BOUND
     assert models[0].num_timesteps == models[1].num_timesteps
+
+
+@pytest.mark.parametrize("patched", [False, True], ids=["gymnasium", "rl_zoo3"])
+def test_episodes_cut_by_either_time_limit_equal_stock_ppos_and_bootstrap(patched: bool) -> None:
+    """rl_zoo3 replaces Gymnasium's TimeLimit by one that sets `truncated` only if the episode is not over already."""
+    from rl_zoo3.gym_patches import PatchedTimeLimit
+
+    [original] = [base for base in PatchedTimeLimit.__mro__ if base.__name__ == "TimeLimit"]
+    time_limit = PatchedTimeLimit if patched else original
+
+    def train(algorithm: type[OnPolicyAlgorithm], *, cut: bool = True) -> tuple[OnPolicyAlgorithm, Evidence]:
+        def make() -> Any:
+            env = EndingsEnv(DISCRETE, lengths=(5, 9), endings=("terminated",))
+            return time_limit(env, max_episode_steps=5) if cut else env
+
+        model = algorithm("MlpPolicy", DummyVecEnv([make] * N_ENVS), n_steps=N_STEPS, batch_size=16, seed=7, gamma=0.9)
+        evidence = Evidence()
+        return model.learn(ITERATIONS * N_STEPS * N_ENVS, callback=evidence), evidence
+
+    (stock, _), (ours, evidence), (uncut, _) = train(PPO), train(PPOScratch), train(PPO, cut=False)
+    assert (parameters(ours) - parameters(stock)).abs().max() <= BOUND
+    assert (parameters(ours) - parameters(uncut)).abs().max() > BOUND
+    assert evidence.terminal_observations > len(evidence.endings) > 3, "no episode was cut without ending"
 
 
 def test_log_equals_stock_ppos_where_stock_logs_means() -> None:

@@ -61,8 +61,9 @@ def register_experiment_manager() -> None:
     keep_policy_kwargs_of_loaded_trial(ExperimentManager)
 
 
+@functools.cache
 def warn_if_untried(zoo_version: str) -> None:
-    """Warn if the installed rl_zoo3 is none of those that the tests have run with.
+    """Warn, once, if the installed rl_zoo3 is none of those that the tests have run with.
 
     Args:
         zoo_version: The installed version.
