@@ -10,7 +10,7 @@ import io
 import pathlib
 import time
 import warnings
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch as th
 from gymnasium import spaces
@@ -44,15 +44,6 @@ Coefficient = float
 """Weight of a term of the loss."""
 Kwargs = dict[str, Any]
 """Keyword arguments for something that is built later."""
-
-
-class _Applied(NamedTuple):
-    """Public attributes whose effect sits elsewhere, as they were when they last took effect."""
-
-    learning_rate: FloatOrSchedule
-    gamma: float
-    gae_lambda: float
-    n_steps: int
 
 
 class PPOScratch(OnPolicyAlgorithm):
@@ -239,7 +230,47 @@ class PPOScratch(OnPolicyAlgorithm):
             attach_observation_normalizer(self.policy)
         if self._choose_device:
             self._move_to_fastest_device()
-        self._applied = _Applied(self.learning_rate, self.gamma, self.gae_lambda, self.n_steps)
+
+    @property
+    def gamma(self) -> float:
+        """Discount factor; a change reaches the rollout buffer, which keeps a copy, at once."""
+        return float(vars(self)["gamma"])
+
+    @gamma.setter
+    def gamma(self, value: float) -> None:
+        self._set_here_and_in_buffer("gamma", value)
+
+    @property
+    def gae_lambda(self) -> float:
+        """GAE's trade-off; a change reaches the rollout buffer, which keeps a copy, at once."""
+        return float(vars(self)["gae_lambda"])
+
+    @gae_lambda.setter
+    def gae_lambda(self, value: float) -> None:
+        self._set_here_and_in_buffer("gae_lambda", value)
+
+    def _set_here_and_in_buffer(self, name: str, value: float) -> None:
+        """Store an attribute where SB3's `save` and `load` expect it, and where it acts.
+
+        Args:
+            name: The attribute's name, the same in the buffer.
+            value: Its value.
+        """
+        vars(self)[name] = value
+        if "rollout_buffer" in vars(self):
+            setattr(self.rollout_buffer, name, value)
+
+    @property
+    def learning_rate(self) -> FloatOrSchedule:
+        """Learning rate or schedule; a change replaces `lr_schedule`, which is what acts, at once."""
+        value: FloatOrSchedule = vars(self)["learning_rate"]
+        return value
+
+    @learning_rate.setter
+    def learning_rate(self, value: FloatOrSchedule) -> None:
+        vars(self)["learning_rate"] = value
+        if "lr_schedule" in vars(self):
+            self._setup_lr_schedule()
 
     def _move_to_fastest_device(self) -> None:
         """Resolve `device="auto"` once the network is known: a GPU, if there is one, pays only for convolutions."""
@@ -314,32 +345,13 @@ class PPOScratch(OnPolicyAlgorithm):
         Returns:
             Whether the rollout was completed; False if a callback asked to stop.
         """
-        if n_rollout_steps != self._applied.n_steps:
+        if n_rollout_steps != rollout_buffer.buffer_size:  # a callback has changed `n_steps`
             checks.check_positive_integer("n_steps", n_rollout_steps)
             rollout_buffer.buffer_size = n_rollout_steps
-            self._applied = self._applied._replace(n_steps=n_rollout_steps)
         steps_before, started = self.num_timesteps, time.perf_counter()
         completed = super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
-        if completed:
-            self._apply_discounting(rollout_buffer)
         self._record_rate("time/rollout_fps", self.num_timesteps - steps_before, started)
         return completed
-
-    def _apply_discounting(self, rollout_buffer: RolloutBuffer) -> None:
-        """Estimate advantages again if a callback has changed `gamma` or `gae_lambda`, which the buffer copied.
-
-        Args:
-            rollout_buffer: The full buffer.
-        """
-        if (self.gamma, self.gae_lambda) == (self._applied.gamma, self._applied.gae_lambda):
-            return
-        self._applied = self._applied._replace(gamma=self.gamma, gae_lambda=self.gae_lambda)
-        rollout_buffer.gamma, rollout_buffer.gae_lambda = self.gamma, self.gae_lambda
-        observations, _ = self.policy.obs_to_tensor(self._last_obs)  # type: ignore[arg-type] # set by the rollout
-        with th.no_grad():
-            last_values = self.policy.predict_values(observations)
-        assert self._last_episode_starts is not None
-        rollout_buffer.compute_returns_and_advantage(last_values, dones=self._last_episode_starts)
 
     def _record_rate(self, key: str, n_transitions: int, started: float) -> None:
         """Log transitions per second.
@@ -447,24 +459,13 @@ class PPOScratch(OnPolicyAlgorithm):
         super()._update_current_progress_remaining(num_timesteps, total_timesteps)
         self._current_progress_remaining = max(0.0, self._current_progress_remaining)
 
-    def _update_learning_rate(self, optimizers: list[th.optim.Optimizer] | th.optim.Optimizer) -> None:
-        """Set the optimiser's learning rate; unlike SB3's, a changed `learning_rate` attribute counts.
-
-        Args:
-            optimizers: The optimiser(s).
-        """
-        if self.learning_rate != self._applied.learning_rate:
-            self._setup_lr_schedule()
-            self._applied = self._applied._replace(learning_rate=self.learning_rate)
-        super()._update_learning_rate(optimizers)
-
     def _excluded_save_params(self) -> list[str]:
         """Name what is rebuilt by `_setup_model` and thus not saved.
 
         Returns:
             Attribute names.
         """
-        return [*super()._excluded_save_params(), "_applied", "_choose_device"]
+        return [*super()._excluded_save_params(), "_choose_device"]
 
     def __deepcopy__(self: SelfPPOScratch, memo: dict[int, Any]) -> SelfPPOScratch:
         """Copy everything but the logger (its streams are shared), environments included if they can be copied.

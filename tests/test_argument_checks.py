@@ -67,13 +67,13 @@ class NeverStepped(EndingsEnv):
         raise AssertionError("reset")
 
 
-@pytest.mark.parametrize(("name", "value", "message"), VALUE_ERRORS, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(("name", "value", "message"), VALUE_ERRORS)
 def test_unusable_value_is_refused_by_name_value_and_remedy(name: str, value: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PPOScratch("MlpPolicy", NeverStepped(spaces.Discrete(2)), **{name: value})
 
 
-@pytest.mark.parametrize(("name", "value", "message"), TYPE_ERRORS, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(("name", "value", "message"), TYPE_ERRORS)
 def test_wrong_type_is_refused_by_name_and_value(name: str, value: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         PPOScratch("MlpPolicy", NeverStepped(spaces.Discrete(2)), **{name: value})
@@ -92,7 +92,6 @@ def test_wrong_type_is_refused_by_name_and_value(name: str, value: Any, message:
         {"max_grad_norm": math.inf},
         {"batch_size": 4096, "n_steps": 32},
     ],
-    ids=str,
 )
 @pytest.mark.filterwarnings("ignore:You have specified a mini-batch size")
 def test_usable_values_at_the_edge_are_accepted(arguments: dict[str, Any]) -> None:

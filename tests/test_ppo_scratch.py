@@ -222,6 +222,22 @@ def test_discounting_changed_by_a_callback_changes_the_same_rollouts_advantages(
     np.testing.assert_allclose(in_order(model.rollout_buffer.advantages), expected, atol=1e-5)
 
 
+def test_discounting_changed_at_the_beginning_of_a_rollout_is_what_the_callback_sees_at_its_end() -> None:
+    class Watch(AtRolloutStart):
+        def _on_rollout_end(self) -> None:
+            self.model.rollout_buffer.returns[:] = 99.0
+            self.seen = (self.model.rollout_buffer.gamma, self.model.rollout_buffer.advantages.copy())
+
+    model = small_model(gamma=0.9)
+    callback = Watch(0, lambda model: setattr(model, "gamma", 0.0))
+    model.learn(16, callback=callback)
+    gamma, advantages = callback.seen
+    buffer = model.rollout_buffer
+    assert gamma == 0.0
+    np.testing.assert_allclose(advantages, in_order(buffer.rewards) - in_order(buffer.values), atol=1e-6)
+    assert np.all(buffer.returns == 99.0)
+
+
 def in_order(array: np.ndarray, n_steps: int = 8, n_envs: int = 2) -> np.ndarray:
     """Undo the buffer's flattening (environment by environment), if it has happened."""
     return array if array.shape == (n_steps, n_envs) else array.reshape(n_envs, n_steps).T

@@ -83,6 +83,16 @@ def test_search_space_is_ppos_and_the_files_policy_kwargs_survive() -> None:
     assert hyperparams_opt.HYPERPARAMS_CONVERTER["ppo_scratch"] is hyperparams_opt.HYPERPARAMS_CONVERTER["ppo"]
 
 
+@pytest.mark.parametrize("module", [zoo_utils, rl_zoo3], ids=["utils", "rl_zoo3"])
+def test_environments_that_enjoy_makes_pay_the_original_reward(module: Any) -> None:
+    wrapped = {"env_wrapper": [{"sb3_ppo_scratch.wrappers.ScaleReward": {"scale": 0.01}}]}
+    env = module.create_test_env("CartPole-v1", should_render=False, hyperparams=wrapped)
+    env.reset()
+    rewards = env.step([0])[1]
+    env.close()
+    assert rewards == [1.0]
+
+
 def test_policy_kwargs_of_the_file_reach_every_trials_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[dict[str, Any]] = []
 
