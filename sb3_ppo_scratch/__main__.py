@@ -7,10 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sb3_ppo_scratch import __version__
+from sb3_ppo_scratch.errors import ArgumentError, ArgumentTypeError
 from sb3_ppo_scratch.hyperparams import hyperparams_folder
 from sb3_ppo_scratch.zoo.commands import ZOO_COMMANDS, ConfigError, run_zoo_command
 
 DESCRIPTION = "PPO from scratch for Stable-Baselines3: rl_zoo3's commands with `--algo ppo_scratch`, and more."
+USER_MISTAKES = (
+    ConfigError,
+    ArgumentError,
+    ArgumentTypeError,
+    FileExistsError,
+    FileNotFoundError,
+    NotADirectoryError,
+    PermissionError,
+)
+"""What ends the program with one line in place of a traceback."""
 EXAMPLES = """examples:
   python -m sb3_ppo_scratch train --algo ppo_scratch --env LunarLander-v2
   python -m sb3_ppo_scratch enjoy --algo ppo_scratch --env LunarLander-v2 -f logs --no-render
@@ -48,17 +59,19 @@ def show_hyperparams(copy_to: Path | None) -> None:
         copy_to: Folder to copy them to; it is made if need be.
 
     Raises:
-        FileExistsError: If a copy would replace a file.
+        FileExistsError: If a copy would replace a file; nothing is copied then.
     """
-    for file in sorted(hyperparams_folder().glob("*.yml")):
-        if copy_to is None:
-            print(file)
-            continue
-        target = copy_to / file.name
-        if target.exists():
-            raise FileExistsError(f"{target} exists already; move it away or choose another folder for --copy.")
-        copy_to.mkdir(parents=True, exist_ok=True)
-        print(shutil.copyfile(file, target))
+    files = sorted(hyperparams_folder().glob("*.yml"))
+    if copy_to is None:
+        print(*files, sep="\n")
+        return
+    taken = [str(copy_to / file.name) for file in files if (copy_to / file.name).exists()]
+    if taken or (copy_to.exists() and not copy_to.is_dir()):
+        obstacle = ", ".join(taken) or f"{copy_to}, which is no folder,"
+        raise FileExistsError(f"{obstacle} exists already; choose another folder for --copy.")
+    copy_to.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        print(shutil.copyfile(file, copy_to / file.name))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             run_zoo_command(words[0], words[1:])
         else:
             show_hyperparams(build_parser().parse_args(words).copy)
-    except (ConfigError, FileExistsError) as error:
+    except USER_MISTAKES as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

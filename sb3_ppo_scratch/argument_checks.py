@@ -5,21 +5,42 @@ anything that runs on the load path, where files with other values (rl_zoo3 play
 """
 
 import math
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy, MultiInputActorCriticPolicy
+from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule
+
+from sb3_ppo_scratch.errors import ArgumentError, ArgumentTypeError, UnsupportedSpaceError
 
 
-class ArgumentError(ValueError, AssertionError):
-    """A wrong value for an argument.
+@contextmanager
+def sb3_errors_named(what: str) -> Iterator[None]:
+    """Turn what SB3 raises about arguments inside the block into this project's errors.
 
-    Also an `AssertionError`, because that is what SB3's own PPO raises in several of these places: code written for it
-    (among it rl_zoo3's hyperparameter search, which prunes such a trial) keeps working.
+    Args:
+        what: What cannot be done, naming the argument.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ArgumentError: In place of an `AssertionError`.
+        UnsupportedSpaceError: In place of a `NotImplementedError`.
     """
+    try:
+        yield
+    except ArgumentError:
+        raise
+    except AssertionError as error:
+        raise ArgumentError(f"{what}: {error}") from error
+    except NotImplementedError as error:
+        raise UnsupportedSpaceError(f"{what}: {error}") from error
 
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:
@@ -29,25 +50,26 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
         arguments: The constructor's arguments by name; other names are ignored.
 
     Raises:
-        TypeError: If one has a wrong type.
+        ArgumentTypeError: If one has a wrong type.
         ArgumentError: If one has an unusable value.
     """
-    for name in ("n_steps", "batch_size", "n_epochs", "stats_window_size"):
-        check_positive_integer(name, arguments[name])
-    for name in ("gamma", "gae_lambda"):
-        check_fraction(name, arguments[name])
+    for name, example in (("n_steps", 2048), ("batch_size", 64), ("n_epochs", 10), ("stats_window_size", 100)):
+        check_positive_integer(name, arguments[name], remedy=f"pass for example {name}={example}")
+    check_fraction("gamma", arguments["gamma"], remedy="0.99 is usual")
+    check_fraction("gae_lambda", arguments["gae_lambda"], remedy="0.95 is usual")
     for name in ("ent_coef", "vf_coef"):
         check_finite(name, arguments[name])
     check_positive("max_grad_norm", arguments["max_grad_norm"], remedy="float('inf') turns clipping off")
     check_schedule("learning_rate", arguments["learning_rate"], zero_allowed=True)
     check_schedule("clip_range", arguments["clip_range"], zero_allowed=False)
-    for name, check in (("clip_range_vf", _check_value_clip), ("target_kl", _check_target_kl)):
-        if arguments[name] is not None:
-            check(arguments[name])
+    if arguments["clip_range_vf"] is not None:
+        remedy = "None turns value clipping off"
+        check_schedule("clip_range_vf", arguments["clip_range_vf"], zero_allowed=False, remedy=remedy)
+    if arguments["target_kl"] is not None:
+        check_positive("target_kl", arguments["target_kl"], remedy="None turns early stopping off")
     for name in ("normalize_advantage", "use_sde", "normalize_observations"):
         check_choice(name, arguments[name], (True, False))
-    if arguments["torch_threads"] not in ("auto", None):
-        check_positive_integer("torch_threads", arguments["torch_threads"])
+    check_objects(arguments)
     if arguments["normalize_advantage"] and arguments["batch_size"] == 1:
         raise ArgumentError(
             "`batch_size` must be greater than 1 with normalize_advantage=True, got 1: normalising a single "
@@ -55,29 +77,49 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
         )
 
 
-def _check_value_clip(value: Any) -> None:
-    check_schedule("clip_range_vf", value, zero_allowed=False, remedy="None turns value clipping off")
+def check_objects(arguments: Mapping[str, Any]) -> None:
+    """Check those arguments of `PPOScratch` that are no numbers of the algorithm.
+
+    Args:
+        arguments: The constructor's arguments by name; other names are ignored.
+
+    Raises:
+        ArgumentTypeError: If one has a wrong type.
+        ArgumentError: If one has an unusable value.
+    """
+    policy = arguments["policy"]
+    if not isinstance(policy, str) and not (isinstance(policy, type) and issubclass(policy, BasePolicy)):
+        raise ArgumentTypeError(f"`policy` must be a name or a policy class, got {policy!r}; pass 'MlpPolicy'.")
+    if arguments["env"] is None and arguments["_init_setup_model"]:
+        raise ArgumentError("`env` must be an environment, a VecEnv or a registered id, got None.")
+    for name in ("policy_kwargs", "rollout_buffer_kwargs"):
+        if not isinstance(arguments[name], Mapping | None):
+            raise ArgumentTypeError(f"`{name}` must be a dict or None, got {arguments[name]!r}.")
+    if not isinstance(arguments["tensorboard_log"], str | os.PathLike | None):
+        raise ArgumentTypeError(f"`tensorboard_log` must be a folder or None, got {arguments['tensorboard_log']!r}.")
+    if arguments["sde_sample_freq"] != -1:
+        check_positive_integer("sde_sample_freq", arguments["sde_sample_freq"], remedy="-1 means once per rollout")
+    if arguments["torch_threads"] not in ("auto", None):
+        remedy = "pass 'auto', None or a number of threads"
+        check_positive_integer("torch_threads", arguments["torch_threads"], remedy=remedy)
 
 
-def _check_target_kl(value: Any) -> None:
-    check_positive("target_kl", value, remedy="None turns early stopping off")
-
-
-def check_positive_integer(name: str, value: Any) -> None:
+def check_positive_integer(name: str, value: Any, *, remedy: str) -> None:
     """Accept 1, 2, 3, ...
 
     Args:
         name: The argument's name.
         value: The value received.
+        remedy: What the message advises.
 
     Raises:
-        TypeError: If the value is no integer (a bool and 64.0 are none).
+        ArgumentTypeError: If the value is no integer (a bool and 64.0 are none).
         ArgumentError: If it is below 1.
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
-        raise TypeError(f"`{name}` must be an integer of at least 1, got {value!r}; pass for example {name}=64.")
+        raise ArgumentTypeError(f"`{name}` must be an integer of at least 1, got {value!r}; {remedy}.")
     if value < 1:
-        raise ArgumentError(f"`{name}` must be at least 1, got {value!r}.")
+        raise ArgumentError(f"`{name}` must be at least 1, got {value!r}; {remedy}.")
 
 
 def check_number(name: str, value: Any, *, remedy: str = "pass a float") -> None:
@@ -89,29 +131,30 @@ def check_number(name: str, value: Any, *, remedy: str = "pass a float") -> None
         remedy: What the message advises.
 
     Raises:
-        TypeError: If the value is no number (a bool is none).
+        ArgumentTypeError: If the value is no number (a bool is none).
         ArgumentError: If it is NaN.
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-        raise TypeError(f"`{name}` must be a number, got {value!r}; {remedy}.")
+        raise ArgumentTypeError(f"`{name}` must be a number, got {value!r}; {remedy}.")
     if math.isnan(value):
         raise ArgumentError(f"`{name}` must be a number, got NaN; {remedy}.")
 
 
-def check_fraction(name: str, value: Any) -> None:
+def check_fraction(name: str, value: Any, *, remedy: str) -> None:
     """Accept numbers in [0, 1].
 
     Args:
         name: The argument's name.
         value: The value received.
+        remedy: What the message advises.
 
     Raises:
-        TypeError: If the value is no number.
+        ArgumentTypeError: If the value is no number.
         ArgumentError: If it lies outside [0, 1] or is NaN.
     """
-    check_number(name, value)
+    check_number(name, value, remedy=remedy)
     if not 0.0 <= value <= 1.0:
-        raise ArgumentError(f"`{name}` must lie in [0, 1], got {value!r}.")
+        raise ArgumentError(f"`{name}` must lie in [0, 1], got {value!r}; {remedy}.")
 
 
 def check_finite(name: str, value: Any) -> None:
@@ -122,12 +165,12 @@ def check_finite(name: str, value: Any) -> None:
         value: The value received.
 
     Raises:
-        TypeError: If the value is no number.
+        ArgumentTypeError: If the value is no number.
         ArgumentError: If it is NaN or infinite.
     """
     check_number(name, value)
     if not math.isfinite(value):
-        raise ArgumentError(f"`{name}` must be finite, got {value!r}.")
+        raise ArgumentError(f"`{name}` must be finite, got {value!r}; 0 turns the term off.")
 
 
 def check_positive(name: str, value: Any, *, remedy: str = "pass a number above 0") -> None:
@@ -139,7 +182,7 @@ def check_positive(name: str, value: Any, *, remedy: str = "pass a number above 
         remedy: What the message advises.
 
     Raises:
-        TypeError: If the value is no number.
+        ArgumentTypeError: If the value is no number.
         ArgumentError: If it is 0, negative or NaN.
     """
     check_number(name, value, remedy=remedy)
@@ -148,7 +191,7 @@ def check_positive(name: str, value: Any, *, remedy: str = "pass a number above 
 
 
 def check_schedule(name: str, value: Any, *, zero_allowed: bool, remedy: str = "pass a float or a callable") -> None:
-    """Accept a constant, or a callable of the remaining progress, which is tried once at its start (1.0).
+    """Accept a constant (SB3's constant schedule too), or a callable of the remaining progress, tried once at 1.0.
 
     Args:
         name: The argument's name.
@@ -157,10 +200,12 @@ def check_schedule(name: str, value: Any, *, zero_allowed: bool, remedy: str = "
         remedy: What the message advises.
 
     Raises:
-        TypeError: If the value is neither a number nor a callable, or the callable returns no number.
+        ArgumentTypeError: If the value is neither a number nor a callable, or the callable returns no number.
         ArgumentError: If the constant or the callable's first value is negative, infinite or NaN, or is a constant 0
             that is not allowed.
     """
+    while isinstance(value, FloatSchedule | ConstantSchedule):  # what rl_zoo3 makes of a number in YAML
+        value = value.value_schedule if isinstance(value, FloatSchedule) else value.val
     if not callable(value):
         check_number(name, value, remedy=remedy)
         if not math.isfinite(value) or value < 0 or (value == 0 and not zero_allowed):
@@ -189,25 +234,6 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
     allowed = list(choices)
     if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in allowed):
         raise ArgumentError(f"`{name}` must be one of {allowed}, got {value!r}.")
-
-
-def check_known_names(names: Iterable[str], known: Iterable[str], *, where: str) -> None:
-    """Refuse names that nothing would read.
-
-    Args:
-        names: The names received.
-        known: The names that mean something.
-        where: What they were given to, for the message.
-
-    Raises:
-        TypeError: If a name is unknown; the message names the nearest known one.
-    """
-    known = sorted(known)
-    for name in names:
-        if name not in known:
-            nearest = get_close_matches(name, known, n=1)
-            hint = f"did you mean `{nearest[0]}`?" if nearest else f"known are: {', '.join(known)}."
-            raise TypeError(f"{where} does not know `{name}`; {hint}")
 
 
 def check_minibatches(n_steps: int, n_envs: int, batch_size: int, *, normalize_advantage: bool) -> str | None:
@@ -268,20 +294,32 @@ def check_action_space(space: spaces.Space[Any]) -> None:
         )
 
 
-def check_observation_space(space: spaces.Space[Any]) -> None:
-    """Refuse observation spaces that one-hot encoding would get wrong.
+def check_observation_space(space: spaces.Space[Any], policy: str | type[BasePolicy]) -> None:
+    """Refuse observation spaces that the policy cannot take, or that one-hot encoding would get wrong.
 
     Args:
-        space: The observation space, possibly a Dict of spaces.
+        space: The observation space.
+        policy: The policy's name or class.
 
     Raises:
-        ArgumentError: If a Discrete or MultiDiscrete space (also inside a Dict) does not start at 0.
+        UnsupportedSpaceError: If the space, or a part of a Dict, is no Box, Discrete, MultiDiscrete or MultiBinary.
+        ArgumentError: If a Discrete or MultiDiscrete space does not start at 0, or the policy wants a Dict.
     """
+    for_dicts = policy == "MultiInputPolicy" or policy is MultiInputActorCriticPolicy
+    if for_dicts and not isinstance(space, spaces.Dict):
+        raise ArgumentError(
+            f"`policy='MultiInputPolicy'` needs a Dict observation space, got {space}; use 'MlpPolicy'."
+        )
     parts = space.spaces.items() if isinstance(space, spaces.Dict) else [("", space)]
     for key, part in parts:
+        name = f"{part}{f' (key {key!r})' if key else ''}"
+        if not isinstance(part, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+            raise UnsupportedSpaceError(
+                f"The observation space {name} is not supported; flatten it in a wrapper "
+                "(gymnasium.wrappers.FlattenObservation)."
+            )
         if np.any(np.asarray(getattr(part, "start", 0)) != 0):
             raise ArgumentError(
-                f"The observation space {part}{f' (key {key!r})' if key else ''} does not start at 0, which SB3's "
-                "one-hot encoding cannot express; subtract the start in a wrapper "
-                "(gymnasium.wrappers.TransformObservation)."
+                f"The observation space {name} does not start at 0, which SB3's one-hot encoding cannot express; "
+                "subtract the start in a wrapper (gymnasium.wrappers.TransformObservation)."
             )

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.preprocessing import preprocess_obs
 
-from sb3_ppo_scratch.argument_checks import ArgumentError
+from sb3_ppo_scratch.errors import ArgumentError
 from sb3_ppo_scratch.wrappers.running_moments import RunningMoments
 
 CLIP = 10.0

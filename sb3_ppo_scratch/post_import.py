@@ -12,17 +12,16 @@ Callback = Callable[[], None]
 
 
 def call_after_import(name: str, callback: Callback) -> None:
-    """Call a function once a module is completely imported: at once if it is, else when that has happened.
+    """Call a function whenever a module has been imported: at once if it has, and again if it is imported anew.
 
     Args:
         name: The module's full name.
-        callback: The function; it must not raise.
+        callback: The function; it must not raise, and may be called more than once.
     """
-    if name not in sys.modules:
-        _finder().add(name, callback)
-    elif is_being_imported(name):
+    _finder().add(name, callback)
+    if is_being_imported(name):
         _watch_running_import(sys.modules[name].__spec__, callback)
-    else:
+    elif name in sys.modules:
         callback()
 
 
@@ -39,10 +38,10 @@ def is_being_imported(name: str) -> bool:
 
 
 class _WaitingFinder:
-    """Stands first on `sys.meta_path` while something is waited for; finds modules as if it were not there."""
+    """Stands first on `sys.meta_path`; finds modules as if it were not there, and reports the end of their imports."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, list[Callback]] = {}
+        self._callbacks: dict[str, list[Callback]] = {}
 
     def add(self, name: str, callback: Callback) -> None:
         """Wait for one more module.
@@ -51,21 +50,18 @@ class _WaitingFinder:
             name: The module's full name.
             callback: What to call after its import.
         """
-        self._waiting.setdefault(name, []).append(callback)
+        self._callbacks.setdefault(name, []).append(callback)
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Let the other finders find a module that is waited for, and have its end of import reported."""
-        callbacks = self._waiting.pop(name, [])
-        if not callbacks:
+        """Let the other finders find a module that is waited for, and have the end of its import reported."""
+        if name not in self._callbacks:
             return None
-        if not self._waiting:
-            sys.meta_path.remove(self)
         for finder in [finder for finder in sys.meta_path if finder is not self]:
             spec = finder.find_spec(name, path, target)
             if spec is not None:
-                _watch_coming_import(spec, callbacks)
+                _watch_coming_import(spec, self._callbacks[name])
                 return spec
         return None
 

@@ -14,7 +14,8 @@ from typing import Any, ClassVar, TypeVar
 
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.base_class import maybe_make_env
+from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import (
@@ -28,9 +29,16 @@ from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_ppo_scratch import argument_checks as checks
+from sb3_ppo_scratch.errors import ArgumentError, check_known_names
 from sb3_ppo_scratch.observation_normalizer import absorb_rollout, attach_observation_normalizer, check_normalizable
 from sb3_ppo_scratch.rollout_buffers import default_rollout_buffer_class
-from sb3_ppo_scratch.torch_threads import TorchThreads, choose_threads, has_convolutions, limited_threads
+from sb3_ppo_scratch.torch_threads import (
+    TorchThreads,
+    choose_threads,
+    has_convolutions,
+    threads_restored,
+    use_threads,
+)
 from sb3_ppo_scratch.update_stats import UpdateStats, explained_variance
 from sb3_ppo_scratch.updates.autograd import UpdateSettings, apply_gradient, evaluate_minibatch, free_graph
 
@@ -44,6 +52,11 @@ Coefficient = float
 """Weight of a term of the loss."""
 Kwargs = dict[str, Any]
 """Keyword arguments for something that is built later."""
+
+
+def _as_float(value: Any) -> Any:
+    """Turn any real number (of NumPy's, say) into a float, which is all that SB3 takes; leave schedules alone."""
+    return value if callable(value) else float(value)
 
 
 class PPOScratch(OnPolicyAlgorithm):
@@ -142,11 +155,15 @@ class PPOScratch(OnPolicyAlgorithm):
             TypeError: If an argument has a wrong type.
         """
         checks.check_arguments(locals())
-        try:
+        if env is not None:
+            env = maybe_make_env(env, verbose)
+            checks.check_action_space(env.action_space)
+            checks.check_observation_space(env.observation_space, policy)
+        with checks.sb3_errors_named("`env` cannot be used"):
             super().__init__(
                 policy,
-                env,
-                learning_rate,
+                env if env is None else self._wrap_env(env, verbose),
+                _as_float(learning_rate),
                 n_steps,
                 gamma,
                 gae_lambda,
@@ -160,21 +177,18 @@ class PPOScratch(OnPolicyAlgorithm):
                 stats_window_size,
                 tensorboard_log,
                 policy_kwargs=policy_kwargs,
-                verbose=verbose,
                 seed=seed,
                 device="cpu" if device == "auto" else device,
                 supported_action_spaces=(spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary),
                 _init_setup_model=False,
             )
-        except checks.ArgumentError:
-            raise
-        except AssertionError as error:
-            raise checks.ArgumentError(f"`env` cannot be used: {error}") from error
+        self.verbose = verbose  # not given to SB3, which would name a device before "auto" is resolved
         self._choose_device = device == "auto"
+        self._keep_buffer_class = rollout_buffer_class is not None
         self.n_epochs = n_epochs
         self.batch_size = batch_size
-        self.clip_range = clip_range
-        self.clip_range_vf = clip_range_vf
+        self.clip_range = _as_float(clip_range)
+        self.clip_range_vf = clip_range_vf if clip_range_vf is None else _as_float(clip_range_vf)
         self.normalize_advantage = normalize_advantage
         self.target_kl = target_kl
         self.normalize_observations = normalize_observations
@@ -182,17 +196,12 @@ class PPOScratch(OnPolicyAlgorithm):
         if self.env is not None:
             self._check_environment()
         if _init_setup_model:
-            self._setup_model()
+            with checks.sb3_errors_named("`policy` cannot be built for this environment"):
+                self._setup_model()
             self._announce_device()
 
     def _check_environment(self) -> None:
-        """Check the environment against the arguments, and warn about a short last minibatch.
-
-        Raises:
-            ArgumentError: If its spaces or its number of environments cannot be used.
-        """
-        checks.check_action_space(self.action_space)
-        checks.check_observation_space(self.observation_space)
+        """Check the environment against the arguments, and warn about a short last minibatch."""
         if self.normalize_observations:
             check_normalizable(self.observation_space)
         warning = checks.check_minibatches(
@@ -219,6 +228,8 @@ class PPOScratch(OnPolicyAlgorithm):
     def _setup_model(self) -> None:
         """Build everything that follows from the arguments: buffer, policy, schedules. SB3's `load` calls this too."""
         chosen_buffer_class = self.rollout_buffer_class
+        if not self._keep_buffer_class and chosen_buffer_class in (RolloutBuffer, DictRolloutBuffer):
+            chosen_buffer_class = None  # a file of stock PPO's, which names its default
         self.rollout_buffer_class = chosen_buffer_class or default_rollout_buffer_class(self.observation_space)
         super()._setup_model()
         # What the user chose, so that a saved file names this project's buffer nowhere.
@@ -238,6 +249,7 @@ class PPOScratch(OnPolicyAlgorithm):
 
     @gamma.setter
     def gamma(self, value: float) -> None:
+        """Set it, here and in the buffer."""
         self._set_here_and_in_buffer("gamma", value)
 
     @property
@@ -247,6 +259,7 @@ class PPOScratch(OnPolicyAlgorithm):
 
     @gae_lambda.setter
     def gae_lambda(self, value: float) -> None:
+        """Set it, here and in the buffer."""
         self._set_here_and_in_buffer("gae_lambda", value)
 
     def _set_here_and_in_buffer(self, name: str, value: float) -> None:
@@ -268,9 +281,29 @@ class PPOScratch(OnPolicyAlgorithm):
 
     @learning_rate.setter
     def learning_rate(self, value: FloatOrSchedule) -> None:
+        """Set it, and the schedule that acts."""
         vars(self)["learning_rate"] = value
         if "lr_schedule" in vars(self):
             self._setup_lr_schedule()
+
+    @property
+    def normalize_observations(self) -> bool:
+        """Whether the policy normalises observations; decided when it is built."""
+        return bool(vars(self)["normalize_observations"])
+
+    @normalize_observations.setter
+    def normalize_observations(self, value: bool) -> None:
+        """Set it, as long as there is no policy.
+
+        Raises:
+            ArgumentError: If the policy has been built otherwise.
+        """
+        if "policy" in vars(self) and value != self.normalize_observations:
+            raise ArgumentError(
+                f"`normalize_observations` cannot become {value!r} once the policy is built: it is part of the policy; "
+                "make a new model."
+            )
+        vars(self)["normalize_observations"] = value
 
     def _move_to_fastest_device(self) -> None:
         """Resolve `device="auto"` once the network is known: a GPU, if there is one, pays only for convolutions."""
@@ -299,10 +332,10 @@ class PPOScratch(OnPolicyAlgorithm):
             )
 
     def _announce_device(self) -> None:
-        """Say what `device="auto"` has come to, and why."""
-        if self.verbose >= 1 and self._choose_device:
-            reason = "has convolutions" if has_convolutions(self.policy) else "has no convolutions; faster on the CPU"
-            print(f"device='auto' chose {self.device}: the policy {reason}.")
+        """Say which device is used, and, if `device="auto"` chose it, why."""
+        if self.verbose >= 1:
+            has = "convolutions" if has_convolutions(self.policy) else "no convolutions, and is faster there"
+            print(f"Using {self.device} device{f' (auto: the policy has {has})' if self._choose_device else ''}")
 
     def learn(
         self: SelfPPOScratch,
@@ -326,7 +359,7 @@ class PPOScratch(OnPolicyAlgorithm):
         Returns:
             The model itself.
         """
-        with limited_threads(choose_threads(self.torch_threads, self.policy, self.device)):
+        with threads_restored():
             return super().learn(
                 total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
             )
@@ -344,9 +377,13 @@ class PPOScratch(OnPolicyAlgorithm):
 
         Returns:
             Whether the rollout was completed; False if a callback asked to stop.
+
+        Raises:
+            ArgumentError: If a callback has set `n_steps` to what the constructor would refuse.
         """
+        use_threads(choose_threads(self.torch_threads, self.policy, self.device))
         if n_rollout_steps != rollout_buffer.buffer_size:  # a callback has changed `n_steps`
-            checks.check_positive_integer("n_steps", n_rollout_steps)
+            checks.check_positive_integer("n_steps", n_rollout_steps, remedy="a callback has set it")
             rollout_buffer.buffer_size = n_rollout_steps
         steps_before, started = self.num_timesteps, time.perf_counter()
         completed = super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
@@ -380,7 +417,7 @@ class PPOScratch(OnPolicyAlgorithm):
         if self.normalize_observations:
             absorb_rollout(self.policy, self.rollout_buffer.observations)
         self._record_update(settings, stats)
-        self._record_rate("time/update_fps", self.n_steps * self.n_envs, started)
+        self._record_rate("time/update_fps", self.rollout_buffer.buffer_size * self.n_envs, started)
 
     def _read_settings(self) -> UpdateSettings:
         """Read the public attributes and evaluate the schedules; a callback may have changed any of them.
@@ -465,7 +502,7 @@ class PPOScratch(OnPolicyAlgorithm):
         Returns:
             Attribute names.
         """
-        return [*super()._excluded_save_params(), "_choose_device"]
+        return [*super()._excluded_save_params(), "_choose_device", "_keep_buffer_class"]
 
     def __deepcopy__(self: SelfPPOScratch, memo: dict[int, Any]) -> SelfPPOScratch:
         """Copy everything but the logger (its streams are shared), environments included if they can be copied.
@@ -504,18 +541,16 @@ class PPOScratch(OnPolicyAlgorithm):
             custom_objects: Objects to use in place of those in the file, by name.
             print_system_info: Whether to print versions, saved and current.
             force_reset: Whether the environment is reset before training goes on.
-            **kwargs: Constructor arguments or attributes to change.
+            **kwargs: Constructor arguments to change.
 
         Returns:
             The model.
 
         Raises:
-            TypeError: If a keyword argument is neither (stock would keep it and never read it).
+            ArgumentTypeError: If there is no such argument, or the file decides it (stock would never read it).
         """
-        bare = cls("MlpPolicy", env=None, _init_setup_model=False)  # type: ignore[arg-type] # as SB3's load does
-        decided_by_file = {"self", "policy", "_init_setup_model"}
-        known = {*inspect.signature(cls.__init__).parameters, *vars(bare), "lr_schedule"} - decided_by_file
-        checks.check_known_names(kwargs, known, where=f"{cls.__name__}.load")
+        known = set(inspect.signature(cls.__init__).parameters) - {"self", "policy", "env", "_init_setup_model"}
+        check_known_names(kwargs, known, where=f"{cls.__name__}.load")
         if "stats_window_size" in kwargs:  # the one argument that SB3 stores under another name
             kwargs["_stats_window_size"] = kwargs.pop("stats_window_size")
         return super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)

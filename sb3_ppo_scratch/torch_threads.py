@@ -58,21 +58,24 @@ def choose_threads(setting: TorchThreads, policy: th.nn.Module, device: th.devic
     return 1
 
 
-@contextmanager
-def limited_threads(count: int | None) -> Iterator[None]:
-    """Let torch use `count` threads inside the block, and as many as before afterwards, also after an exception.
+def use_threads(count: int | None) -> None:
+    """Let torch use a number of threads from now on.
 
     Args:
-        count: Number of threads; None: change nothing.
+        count: The number; None: as many as now.
+    """
+    if count is not None:
+        th.set_num_threads(count)
+
+
+@contextmanager
+def threads_restored() -> Iterator[None]:
+    """Give torch back as many threads as it had before the block, also after an exception.
 
     Yields:
         Nothing.
     """
-    if count is None:
-        yield
-        return
     before = th.get_num_threads()
-    th.set_num_threads(count)
     try:
         yield
     finally:

@@ -7,11 +7,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
-from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule
+from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_ppo_scratch import PPOScratch
-from sb3_ppo_scratch.argument_checks import ArgumentError, check_known_names
+from sb3_ppo_scratch.errors import ArgumentError, check_known_names
 from tests.envs import EndingsEnv
 
 VALUE_ERRORS: list[tuple[str, Any, str]] = [
@@ -29,9 +29,13 @@ VALUE_ERRORS: list[tuple[str, Any, str]] = [
     ("clip_range", -0.2, "`clip_range` must be finite and positive, got -0.2"),
     ("clip_range", math.nan, "`clip_range` must be a number, got NaN"),
     ("clip_range", math.inf, "`clip_range` must be finite and positive, got inf"),
-    ("clip_range", ConstantSchedule(-0.2), "`clip_range` begins .* at -0.2"),
+    ("clip_range", ConstantSchedule(-0.2), "`clip_range` must be finite and positive, got -0.2"),
+    ("clip_range", ConstantSchedule(0.0), "`clip_range` must be finite and positive, got 0.0"),
+    ("clip_range", FloatSchedule(ConstantSchedule(0.0)), "`clip_range` must be finite and positive, got 0.0"),
+    ("clip_range", lambda progress: -0.2, "`clip_range` begins .* at -0.2"),
     ("clip_range_vf", 0, "`clip_range_vf` must be finite and positive, got 0; None turns value clipping off"),
-    ("clip_range_vf", ConstantSchedule(-1.0), "`clip_range_vf` begins .* at -1.0"),
+    ("clip_range_vf", ConstantSchedule(0.0), "`clip_range_vf` must be finite and positive, got 0.0"),
+    ("sde_sample_freq", 0, "`sde_sample_freq` must be at least 1, got 0; -1 means once per rollout"),
     ("learning_rate", -1e-3, "`learning_rate` must be finite and not negative, got -0.001"),
     ("learning_rate", math.nan, "`learning_rate` must be a number, got NaN"),
     ("learning_rate", lambda progress: math.nan, r"`learning_rate\(1.0\)` must be a number, got NaN"),
@@ -53,6 +57,11 @@ TYPE_ERRORS: list[tuple[str, Any, str]] = [
     ("clip_range", lambda progress: "x", r"`clip_range\(1.0\)` must be a number, got 'x'"),
     ("torch_threads", "all", "`torch_threads` must be an integer of at least 1, got 'all'"),
     ("max_grad_norm", None, "`max_grad_norm` must be a number, got None"),
+    ("policy", None, "`policy` must be a name or a policy class, got None; pass 'MlpPolicy'"),
+    ("policy_kwargs", "dict(a=1)", r"`policy_kwargs` must be a dict or None, got 'dict\(a=1\)'"),
+    ("rollout_buffer_kwargs", [1], r"`rollout_buffer_kwargs` must be a dict or None, got \[1\]"),
+    ("tensorboard_log", 3, "`tensorboard_log` must be a folder or None, got 3"),
+    ("sde_sample_freq", "x", "`sde_sample_freq` must be an integer of at least 1, got 'x'"),
     ("target_kl", True, "`target_kl` must be a number, got True"),
 ]
 
@@ -76,13 +85,14 @@ def test_unusable_value_is_refused_by_name_value_and_remedy(name: str, value: An
 @pytest.mark.parametrize(("name", "value", "message"), TYPE_ERRORS)
 def test_wrong_type_is_refused_by_name_and_value(name: str, value: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
-        PPOScratch("MlpPolicy", NeverStepped(spaces.Discrete(2)), **{name: value})
+        PPOScratch(**{"policy": "MlpPolicy", "env": NeverStepped(spaces.Discrete(2)), name: value})
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
         {"learning_rate": 0.0},
+        {"learning_rate": np.float32(1e-3), "clip_range": np.float64(0.2), "clip_range_vf": np.float32(0.1)},
         {"learning_rate": lambda progress: 1.0 - progress},
         {"clip_range": lambda progress: 0.0},
         {"clip_range": LinearSchedule(0.2, 0.0, 1.0)},
@@ -129,6 +139,38 @@ def test_observation_space_that_one_hot_encoding_would_get_wrong_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match="does not start at 0"):
         PPOScratch(policy, NeverStepped(spaces.Discrete(2), observation_space))
+
+
+@pytest.mark.parametrize(
+    ("policy", "observation_space", "message"),
+    [
+        ("MlpPolicy", spaces.Tuple([spaces.Discrete(2)]), "Tuple.* is not supported; flatten it"),
+        ("MultiInputPolicy", spaces.Dict({"a": spaces.Dict({"b": spaces.Discrete(2)})}), "key 'a'.* is not supported"),
+        ("MlpPolicy", spaces.Sequence(spaces.Discrete(2)), "Sequence.* is not supported; flatten it"),
+        ("MlpPolicy", spaces.Dict({"a": spaces.Discrete(2)}), "You must use `MultiInputPolicy`"),
+        ("MultiInputPolicy", spaces.Box(-1, 1, (2,)), "needs a Dict observation space, got Box.*; use 'MlpPolicy'"),
+        (
+            "CnnPolicy",
+            spaces.Box(-1, 1, (2,)),
+            "`policy` cannot be built for this environment: You should use NatureCNN only with images",
+        ),
+    ],
+)
+def test_observation_space_that_the_policy_cannot_take_is_refused(
+    policy: str, observation_space: spaces.Space[Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        PPOScratch(policy, NeverStepped(spaces.Discrete(2), observation_space))
+
+
+def test_missing_environment_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"`env` must be an environment, .* got None"):
+        PPOScratch("MlpPolicy", None)
+
+
+def test_squashing_without_gsde_is_refused() -> None:
+    with pytest.raises(ValueError, match="squash_output=True is only available when using gSDE"):
+        PPOScratch("MlpPolicy", NeverStepped(spaces.Box(-1, 1, (2,))), policy_kwargs={"squash_output": True})
 
 
 def test_errors_of_value_are_assertion_errors_too_as_in_stock_ppo() -> None:

@@ -51,3 +51,11 @@ def test_hyperparams_are_copied_and_nothing_is_overwritten(tmp_path: Path, capsy
     assert main(["hyperparams", "--copy", str(target)]) == 2
     assert "exists already" in capsys.readouterr().err
     assert (target / "ppo_scratch.yml").read_text() == "mine"
+
+
+def test_copying_is_all_or_nothing_and_needs_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ppo_scratch_binned.yml").write_text("mine")
+    assert main(["hyperparams", "--copy", str(tmp_path)]) == 2
+    assert not (tmp_path / "ppo_scratch.yml").exists()
+    assert main(["hyperparams", "--copy", str(tmp_path / "ppo_scratch_binned.yml")]) == 2
+    assert "which is no folder" in capsys.readouterr().err

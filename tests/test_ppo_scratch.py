@@ -243,6 +243,23 @@ def in_order(array: np.ndarray, n_steps: int = 8, n_envs: int = 2) -> np.ndarray
     return array if array.shape == (n_steps, n_envs) else array.reshape(n_envs, n_steps).T
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_normalisation_cannot_be_changed_once_the_policy_is_built(before: bool) -> None:
+    model = small_model(normalize_observations=before)
+    with pytest.raises(ValueError, match=f"`normalize_observations` cannot become {not before} once"):
+        model.normalize_observations = not before
+    model.normalize_observations = before
+    assert model.normalize_observations is before
+
+
+def test_rate_of_updates_counts_the_transitions_that_were_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+    monkeypatch.setattr(PPOScratch, "_record_rate", lambda self, key, n, started: counted.append(n))
+    model = small_model()
+    model.learn(16 + 24, callback=AtRolloutStart(0, lambda model: setattr(model, "n_steps", 12)))
+    assert counted == [16, 16, 24, 24]
+
+
 def test_n_steps_changed_by_a_callback_changes_the_next_rollout() -> None:
     model = small_model()
     model.learn(16 + 2 * 12, callback=AtRolloutStart(0, lambda model: setattr(model, "n_steps", 12)))
@@ -334,7 +351,16 @@ def test_statistics_window_changed_on_load_is_honoured(tmp_path: Path) -> None:
     assert loaded.ep_info_buffer.maxlen == 3
 
 
-@pytest.mark.parametrize("name", ["policy", "_init_setup_model"])
+def test_file_of_stock_ppo_gets_our_advantages_and_a_users_buffer_stays(tmp_path: Path) -> None:
+    model = small_model()
+    PPO("MlpPolicy", model.get_env()).save(tmp_path / "stock")
+    assert type(PPOScratch.load(tmp_path / "stock", env=model.get_env()).rollout_buffer) is ScratchRolloutBuffer
+    small_model(rollout_buffer_class=OwnBuffer).save(tmp_path / "own")
+    assert type(PPOScratch.load(tmp_path / "own", env=model.get_env()).rollout_buffer) is OwnBuffer
+    assert type(small_model(rollout_buffer_class=RolloutBuffer).rollout_buffer) is RolloutBuffer
+
+
+@pytest.mark.parametrize("name", ["policy", "_init_setup_model", "lr_schedule", "num_timesteps", "_last_obs"])
 def test_argument_that_a_file_decides_is_refused_on_load(tmp_path: Path, name: str) -> None:
     small_model().save(tmp_path / "model")
     with pytest.raises(TypeError, match=f"does not know `{name}`"):
@@ -452,6 +478,19 @@ def test_threads_are_restored_after_an_exception() -> None:
 
 
 @pytest.mark.usefixtures("two_threads")
+@pytest.mark.usefixtures("two_threads")
+def test_number_of_threads_changed_by_a_callback_acts_from_the_next_rollout_on() -> None:
+    class Change(ThreadRecorder):
+        def _on_rollout_end(self) -> None:
+            self.model.torch_threads = 3
+
+    recorder = Change()
+    small_model(torch_threads=1).learn(32, callback=recorder)
+    assert recorder.threads == {1, 3}
+    assert th.get_num_threads() == 2
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_convolutions_keep_all_threads() -> None:
     recorder = ThreadRecorder()
     env = EndingsEnv(BOX, spaces.Box(0, 255, (3, 36, 36), np.uint8))
@@ -462,7 +501,9 @@ def test_convolutions_keep_all_threads() -> None:
 def test_device_auto_is_the_cpu_for_mlp_policies_and_said_once(capsys: pytest.CaptureFixture[str]) -> None:
     model = small_model(verbose=1, device="auto")
     assert model.device == th.device("cpu")
-    assert capsys.readouterr().out.count("device='auto' chose cpu: the policy has no convolutions") == 1
+    output = capsys.readouterr().out
+    assert output.count("Using cpu device (auto: the policy has no convolutions, and is faster there)") == 1
+    assert output.count("device") == 1
     small_model(verbose=0)
     assert capsys.readouterr().out == ""
 

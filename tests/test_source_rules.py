@@ -82,6 +82,7 @@ FLOORS = [
     ["ppo_scratch"],
     ["observation_normalizer", "update_stats", "rollout_buffers"],
     ["updates", "argument_checks", "torch_threads", "advantages", "post_import", "wrappers", "hyperparams"],
+    ["errors"],
 ]
 """Files and folders from the top floor down; each imports only from floors below it (docs/decisions.md)."""
 

@@ -255,7 +255,9 @@ class RunningMoments:
             expected = ", ".join(["n", *map(str, self._shape)])
             raise ValueError(f"batch has shape {array.shape}, expected ({expected})")
         if not np.isfinite(array).all():
-            raise ValueError(f"batch={array.tolist()!r} must be finite, else the statistics would be lost for good")
+            position = tuple(int(index) for index in np.argwhere(~np.isfinite(array))[0])
+            where = ", ".join(map(str, position))
+            raise ValueError(f"batch[{where}]={array[position]} must be finite, else the statistics would be spoilt")
         return array.astype(np.float64)
 
     def _absorb(self, count: int, mean: NDArray[np.float64], var: NDArray[np.float64]) -> None:

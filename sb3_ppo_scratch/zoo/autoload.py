@@ -24,10 +24,10 @@ def install() -> None:
             return
         # Three doors, each of which some command reaches first: rl_zoo3.utils defines the table of algorithms,
         # train and enjoy import rl_zoo3.import_envs before they copy it, record_video begins with rl_zoo3.exp_manager.
-        register_algorithm = _once_and_guarded(_register_algorithm)
+        register_algorithm = _guarded(_register_algorithm)
         call_after_import("rl_zoo3.utils", register_algorithm)
         call_after_import("rl_zoo3.import_envs", register_algorithm)
-        call_after_import("rl_zoo3.exp_manager", _once_and_guarded(_register_experiment_manager))
+        call_after_import("rl_zoo3.exp_manager", _guarded(_register_experiment_manager))
     except Exception as error:  # noqa: BLE001 # whatever happens, `import torch` goes on
         print(f"sb3-ppo-scratch: the rl_zoo3 plug-in could not be installed: {error!r}", file=sys.stderr)
 
@@ -44,15 +44,14 @@ def _register_experiment_manager() -> None:
     register.register_experiment_manager()
 
 
-def _once_and_guarded(step: Callable[[], None]) -> Callable[[], None]:
-    """Make a registration step run once, report its failure in one line, and leave behind what repeats the reason."""
-    pending = [step]
+def _guarded(step: Callable[[], None]) -> Callable[[], None]:
+    """Make a registration step report its failure in one line, and leave behind what repeats the reason when used."""
 
     def run() -> None:
-        if not pending or _Failure.reported:
+        if _Failure.reported:
             return
         try:
-            pending.pop()()
+            step()
         except Exception as error:  # noqa: BLE001 # a broken plug-in must not break rl_zoo3 for other algorithms
             _Failure.reported = True
             reason = f"sb3-ppo-scratch could not be registered with rl_zoo3: {type(error).__name__}: {error}"

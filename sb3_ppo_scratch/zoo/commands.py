@@ -4,13 +4,14 @@ What is here: running them, and checking a config before `train` starts. What is
 among them (`sb3_ppo_scratch/__main__.py`).
 """
 
+import re
 import runpy
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sb3_ppo_scratch.argument_checks import check_known_names
+from sb3_ppo_scratch.errors import check_known_names
 from sb3_ppo_scratch.zoo.wrapper_lists import entries, resolve
 
 ZOO_COMMANDS = {
@@ -37,6 +38,10 @@ ZOO_KEYS = frozenset(
 """Keys of a YAML file that rl_zoo3 reads itself; it hands all others to the algorithm."""
 
 
+SCHEDULE_KEYS = frozenset({"learning_rate", "clip_range", "clip_range_vf", "delta_std"})
+"""Keys whose value may be a `lin_` schedule."""
+
+
 class ConfigError(ValueError):
     """A hyperparameter file that cannot work."""
 
@@ -56,12 +61,25 @@ def run_zoo_command(command: str, arguments: Sequence[str]) -> None:
     from sb3_ppo_scratch.zoo.register import register
 
     register()
-    argv, sys.argv = sys.argv, [command, *arguments]
+    argv, sys.argv = sys.argv, [command, *with_our_algorithm(arguments)]
     try:
         with configs_checked(ExperimentManager):
             runpy.run_module(f"rl_zoo3.{command}", run_name="__main__", alter_sys=True)
     finally:
         sys.argv = argv
+
+
+def with_our_algorithm(arguments: Sequence[str]) -> list[str]:
+    """Let this project's algorithm be the default of its own commands; rl_zoo3's default is stock PPO.
+
+    Args:
+        arguments: A command line of rl_zoo3's.
+
+    Returns:
+        The same with `--algo ppo_scratch` in front if it names no algorithm.
+    """
+    named = any(word.split("=")[0] == "--algo" for word in arguments)
+    return [*arguments] if named else ["--algo", "ppo_scratch", *arguments]
 
 
 @contextmanager
@@ -101,6 +119,7 @@ def check_config(hyperparams: Mapping[str, Any], *, algorithm: str, source: str)
     """
     from sb3_ppo_scratch.zoo.register import algorithm_arguments
 
+    check_values(hyperparams, source=source)
     try:
         check_known_names(hyperparams, ZOO_KEYS | algorithm_arguments(algorithm), where=f"{algorithm} ({source})")
         for key in ("env_wrapper", "vec_env_wrapper", "callback"):
@@ -109,3 +128,28 @@ def check_config(hyperparams: Mapping[str, Any], *, algorithm: str, source: str)
                     resolve(name)
     except (TypeError, ValueError) as error:
         raise ConfigError(str(error)) from error
+
+
+def check_values(hyperparams: Mapping[str, Any], *, source: str) -> None:
+    """Check the values that rl_zoo3 reads itself, and would stumble over or take for something else.
+
+    Args:
+        hyperparams: What the file says about one environment.
+        source: The file, for the message.
+
+    Raises:
+        ConfigError: If a value cannot work; the message names the key, the value and the remedy.
+    """
+    for key in SCHEDULE_KEYS & set(hyperparams):
+        value = hyperparams[key]
+        if isinstance(value, str) and not re.fullmatch(r"lin_[0-9.]+(?:e[+-]?[0-9]+)?", value):
+            raise ConfigError(
+                f"{source}: `{key}: {value}` is text in YAML, but no `lin_` schedule; write 1.0e-3 or !!float 1e-3 "
+                "for a number, lin_1e-3 for one that falls linearly to 0."
+            )
+    for key in {"n_envs", "n_timesteps"} & set(hyperparams):
+        value = hyperparams[key]
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 1:
+            raise ConfigError(f"{source}: `{key}: {value}` must be a number of at least 1.")
+    if not isinstance(hyperparams.get("normalize", False), bool | str | dict):
+        raise ConfigError(f"{source}: `normalize: {hyperparams['normalize']}` must be true, false or a mapping.")

@@ -7,15 +7,13 @@ reported as v3's.
 """
 
 import math
-import multiprocessing
-import sys
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.box2d.lunar_lander import LunarLander
 
-NOTICE = "LunarLander v2: Gymnasium's current (v3) dynamics with v2's observation bounds; not comparable with v3."
+from sb3_ppo_scratch.zoo.lunar_lander_ids import give_notice_once
 
 
 class LunarLanderV2(LunarLander):
@@ -35,18 +33,9 @@ class LunarLanderV2(LunarLander):
         np.float32(5.0)
     """
 
-    _notice_given = False
-
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         high = np.array([1.5, 1.5, 5.0, 5.0, math.pi, 5.0, 1.0, 1.0], dtype=np.float32)
         low = np.concatenate([-high[:6], np.zeros(2, dtype=np.float32)])
         self.observation_space = spaces.Box(low, high)
-        self._give_notice_once()
-
-    @classmethod
-    def _give_notice_once(cls) -> None:
-        """Say once per run what v2 means here: worker processes of a VecEnv leave it to the main process."""
-        if not cls._notice_given and multiprocessing.parent_process() is None:
-            LunarLanderV2._notice_given = True
-            print(NOTICE, file=sys.stderr)
+        give_notice_once()

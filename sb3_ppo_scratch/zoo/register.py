@@ -8,6 +8,7 @@ for this project's algorithm or wrapper only, and replacing twice changes nothin
 import functools
 import inspect
 import io
+import sys
 import warnings
 from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import redirect_stdout
@@ -16,8 +17,9 @@ from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any
 
-from sb3_ppo_scratch.argument_checks import check_known_names
+from sb3_ppo_scratch.errors import check_known_names
 from sb3_ppo_scratch.hyperparams import hyperparams_file
+from sb3_ppo_scratch.zoo.lunar_lander_ids import IDS, give_notice_once
 from sb3_ppo_scratch.zoo.wrapper_lists import with_unscaled_reward
 
 ALGORITHM = "ppo_scratch"
@@ -40,11 +42,14 @@ def register_algorithm() -> None:
     import rl_zoo3
     from rl_zoo3 import utils  # by this form also while rl_zoo3's own import is under way
 
-    warn_if_untried(version("rl_zoo3"))
     add_algorithm(utils.ALGOS)
     for module in (utils, rl_zoo3):
         if hasattr(module, "create_test_env"):
             play_in_original_units(module)
+    try:
+        warn_if_untried(version("rl_zoo3"))
+    except Warning as warning:  # under `python -W error`, which is no reason to go without the algorithm
+        print(f"sb3-ppo-scratch: {warning}", file=sys.stderr)
 
 
 def register_experiment_manager() -> None:
@@ -55,6 +60,7 @@ def register_experiment_manager() -> None:
     register_algorithm()
     share_search_space(hyperparams_opt.HYPERPARAMS_SAMPLER, hyperparams_opt.HYPERPARAMS_CONVERTER)
     use_packaged_config(ExperimentManager)
+    announce_lunar_lander_v2(ExperimentManager)
     honour_num_threads(ExperimentManager)
     refuse_unknown_keys(ExperimentManager)
     keep_policy_kwargs_while_searching(ExperimentManager)
@@ -148,6 +154,26 @@ def use_packaged_config(manager: Any) -> None:
     _replace(manager, "__init__", replacement, mark=f"{_MARK}config")
 
 
+def announce_lunar_lander_v2(manager: Any) -> None:
+    """Say what v2 means also where only worker processes make the environment (`--vec-env subproc`).
+
+    Args:
+        manager: rl_zoo3's `ExperimentManager`, whose third argument is the environment's id.
+    """
+
+    def replacement(original: Callable[..., None]) -> Callable[..., None]:
+        def __init__(  # noqa: N807 # see above
+            self: Any, args: Any, algo: str, env_id: str, *arguments: Any, **keywords: Any
+        ) -> None:
+            original(self, args, algo, env_id, *arguments, **keywords)
+            if env_id in IDS:
+                give_notice_once()
+
+        return __init__
+
+    _replace(manager, "__init__", replacement, mark=f"{_MARK}v2")
+
+
 def honour_num_threads(manager: Any) -> None:
     """Let `--num-threads` win over `torch_threads="auto"`.
 
@@ -229,21 +255,28 @@ def keep_policy_kwargs_of_loaded_trial(manager: Any) -> None:
         manager: rl_zoo3's `ExperimentManager`.
     """
 
-    def replacement(original: Callable[..., Any]) -> Callable[..., Any]:
-        def read_hyperparameters(self: Any) -> Any:
-            hyperparams, saved = original(self)
-            if self.algo == ALGORITHM and self.storage and self.study_name and self.trial_id:
-                trial_id, self.trial_id = self.trial_id, None
-                with redirect_stdout(io.StringIO()):
-                    of_file, _ = original(self)
-                self.trial_id = trial_id
-                merged = merge_policy_kwargs(of_file.get("policy_kwargs"), hyperparams["policy_kwargs"])
-                hyperparams["policy_kwargs"] = saved["policy_kwargs"] = merged
-            return hyperparams, saved
+    def replacement(original: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+        def load_trial(self: Any, *arguments: Any, **keywords: Any) -> dict[str, Any]:
+            loaded = original(self, *arguments, **keywords)
+            if self.algo != ALGORITHM or "policy_kwargs" not in loaded:
+                return loaded
+            return {**loaded, "policy_kwargs": merge_policy_kwargs(_read_policy_kwargs(self), loaded["policy_kwargs"])}
 
-        return read_hyperparameters
+        return load_trial
 
-    _replace(manager, "read_hyperparameters", replacement)
+    _replace(manager, "load_trial", replacement)
+
+
+def _read_policy_kwargs(manager: Any) -> str | Mapping[str, Any] | None:
+    """Read the config file's `policy_kwargs`: as rl_zoo3 does, silently, and without the trial."""
+    trial_id, manager.trial_id = manager.trial_id, None
+    try:
+        with redirect_stdout(io.StringIO()):
+            hyperparams, _ = manager.read_hyperparameters()
+    finally:
+        manager.trial_id = trial_id
+    kwargs: str | Mapping[str, Any] | None = hyperparams.get("policy_kwargs")
+    return kwargs
 
 
 def merge_policy_kwargs(of_file: str | Mapping[str, Any] | None, sampled: Any) -> str | dict[str, Any]:

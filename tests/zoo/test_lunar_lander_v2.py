@@ -3,6 +3,7 @@
 import copy
 import pickle
 import warnings
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -88,6 +89,14 @@ def test_notice_comes_once_and_not_from_workers() -> None:
         "    env = make_vec_env('LunarLander-v2', 2, vec_env_cls=SubprocVecEnv); env.reset(); env.close()"
     )
     finished = run_python("-W", "ignore", "-c", code)
+    assert finished.stderr.count("LunarLander v2: Gymnasium's current (v3) dynamics") == 1
+
+
+@pytest.mark.parametrize("vec_env", ["dummy", "subproc"])
+def test_notice_comes_once_from_rl_zoo3s_main_process(vec_env: str, tmp_path: Path) -> None:
+    arguments = ("--algo", "ppo_scratch", "--env", "LunarLander-v2", "-n", "16", "-params", "n_steps:8", "n_envs:2")
+    options = ("--vec-env", vec_env, "--eval-freq", "-1", "-f", str(tmp_path))
+    finished = run_python("-m", "rl_zoo3.train", *arguments, *options)
     assert finished.stderr.count("LunarLander v2: Gymnasium's current (v3) dynamics") == 1
 
 

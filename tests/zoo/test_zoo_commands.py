@@ -164,10 +164,14 @@ def test_own_command_line_trains_and_plays_without_the_import_hook(tmp_path: Pat
     [
         ({"n_env": 4}, "does not know `n_env`; did you mean `n_envs`?"),
         ({"clip_rang": 0.1}, "does not know `clip_rang`; did you mean `clip_range`?"),
+        ({"learning_rate": "1e-3"}, "`learning_rate: 1e-3` is text in YAML, but no `lin_` schedule; write 1.0e-3"),
+        ({"n_envs": 0}, "`n_envs: 0` must be a number of at least 1"),
+        ({"n_timesteps": -5}, "`n_timesteps: -5` must be a number of at least 1"),
+        ({"normalize": 3}, "`normalize: 3` must be true, false or a mapping"),
         ({"env_wrapper": "sb3_ppo_scratch.wrappers.ScaleRewad"}, "did you mean sb3_ppo_scratch.wrappers.ScaleReward?"),
         ({"callback": [{"nowhere.Callback": {"a": 1}}]}, "'nowhere.Callback' cannot be imported"),
     ],
-    ids=["zoo_key", "algorithm_key", "wrapper", "callback"],
+    ids=["zoo_key", "algorithm_key", "schedule", "n_envs", "n_timesteps", "normalize", "wrapper", "callback"],
 )
 @pytest.mark.parametrize("algorithm", ["ppo_scratch", "ppo"])
 def test_own_train_command_checks_the_file_before_it_starts(
@@ -183,3 +187,39 @@ def test_own_train_command_checks_the_file_before_it_starts(
     assert status == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"n_steps": 0}, "error: `n_steps` must be at least 1, got 0"),
+        ({"n_steps": 64.0}, "error: `n_steps` must be an integer of at least 1, got 64.0"),
+        ({"clip_range": 0.0}, "error: `clip_range` must be finite and positive, got 0.0"),
+    ],
+)
+def test_own_train_command_names_a_bad_value_without_a_traceback(
+    settings: dict[str, object], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from sb3_ppo_scratch.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    content = {"CartPole-v1": {"n_timesteps": 100, "policy": "MlpPolicy", **settings}}
+    (tmp_path / "mine.yml").write_text(yaml.safe_dump(content))
+    assert main(["train", "--env", "CartPole-v1", "-conf", "mine.yml", "--eval-freq", "-1"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_own_commands_mean_our_algorithm_unless_another_is_named() -> None:
+    from sb3_ppo_scratch.zoo.commands import with_our_algorithm
+
+    assert with_our_algorithm(["--env", "X-v0"]) == ["--algo", "ppo_scratch", "--env", "X-v0"]
+    assert with_our_algorithm(["--env", "X-v0", "--algo", "a2c"]) == ["--env", "X-v0", "--algo", "a2c"]
+    assert with_our_algorithm(["--algo=a2c"]) == ["--algo=a2c"]
+
+
+def test_missing_config_file_is_named_without_a_traceback(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from sb3_ppo_scratch.__main__ import main
+
+    assert main(["train", "--env", "CartPole-v1", "-conf", str(tmp_path / "none.yml"), "-f", str(tmp_path)]) == 2
+    assert "none.yml" in capsys.readouterr().err

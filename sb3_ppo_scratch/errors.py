@@ -1,0 +1,43 @@
+"""The errors that a user's mistake raises, and finding the name that was probably meant.
+
+What is here: nothing that imports SB3 or torch, so that the command line starts fast. What is not: the checks that
+raise these errors (`argument_checks.py`).
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ArgumentError(ValueError, AssertionError):
+    """A wrong value for an argument.
+
+    Also an `AssertionError`, because that is what SB3's own PPO raises in several of these places: code written for it
+    (among it rl_zoo3's hyperparameter search, which prunes such a trial) keeps working.
+    """
+
+
+class UnsupportedSpaceError(ArgumentError, NotImplementedError):
+    """A space that no policy can handle; for nested ones SB3 raises `NotImplementedError`."""
+
+
+class ArgumentTypeError(TypeError):
+    """A wrong type of an argument."""
+
+
+def check_known_names(names: Iterable[str], known: Iterable[str], *, where: str) -> None:
+    """Refuse names that nothing would read.
+
+    Args:
+        names: The names received.
+        known: The names that mean something.
+        where: What they were given to, for the message.
+
+    Raises:
+        ArgumentTypeError: If a name is unknown; the message names the nearest known one.
+    """
+    known = sorted(known)
+    for name in names:
+        if name not in known:
+            nearest = get_close_matches(name, known, n=1)
+            hint = f"did you mean `{nearest[0]}`?" if nearest else f"known are: {', '.join(known)}."
+            raise ArgumentTypeError(f"{where} does not know `{name}`; {hint}")
