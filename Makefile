@@ -27,10 +27,10 @@ train: setup  ## train an agent on LunarLander-v2 with the main command
 	echo "Watch it:   $(RUN) -m rl_zoo3.enjoy --algo ppo_scratch --env LunarLander-v2 -f logs"; \
 	echo "Film it:    $(RUN) -m rl_zoo3.record_video --algo ppo_scratch --env LunarLander-v2 -f logs --no-render"
 
-test: setup  ## run all tests, doctests included
+test: setup  ## run all tests and doctests but those of test-install
 	$(PYTEST) --doctest-modules sb3_ppo_scratch tests
 
-check: setup format lint types test  ## everything that CI runs on a change
+check: setup format lint types test  ## what every change has to pass: format, lint, types, tests
 
 format: setup
 	$(RUN) -m ruff format --check .

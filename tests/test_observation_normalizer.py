@@ -102,10 +102,9 @@ def test_normalisation_reaches_actor_and_critic_in_every_method() -> None:
     actions = th.zeros((2, 2))
     with th.no_grad():
         th.testing.assert_close(normalised.policy.predict_values(ours), plain.policy.predict_values(scaled))
-        for method in ("evaluate_actions",):
-            th.testing.assert_close(
-                getattr(normalised.policy, method)(ours, actions), getattr(plain.policy, method)(scaled, actions)
-            )
+        th.testing.assert_close(
+            normalised.policy.evaluate_actions(ours, actions), plain.policy.evaluate_actions(scaled, actions)
+        )
         means = [model.policy.get_distribution(obs).mode() for model, obs in ((normalised, ours), (plain, scaled))]
         th.testing.assert_close(*means)
         th.testing.assert_close(normalised.policy(ours, deterministic=True), plain.policy(scaled, deterministic=True))

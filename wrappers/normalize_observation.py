@@ -32,6 +32,8 @@ _REMEDY = (
     "RunningMoments of this process between all environments (moments=), or read saved statistics (stats_path=)"
 )
 
+_MIN_STD = 1e-4
+
 # How an environment's spec, and hence JSON, records running statistics.
 _VALUES = ("count", "mean", "var", "frozen")
 
@@ -104,7 +106,7 @@ class NormalizeObservation(
         *,
         moments: RunningMoments | Mapping[str, Any] | None = None,
         stats_path: str | os.PathLike[str] | None = None,
-        min_std: float = 1e-4,
+        min_std: float = _MIN_STD,
         clip: float = 10.0,
     ) -> None:
         """Wrap `env`. Give `mean` and `std`, or `moments`, or `stats_path`, or none of them.
@@ -112,12 +114,13 @@ class NormalizeObservation(
         Args:
             env: An environment with a Box observation space of any shape and dtype.
             mean: Fixed mean, shape (*shape) of an observation, or one number for all elements.
-            std: Fixed standard deviation, likewise; greater than 0. `min_std` does not apply to it.
+            std: Fixed standard deviation, likewise; greater than 0.
             moments: Running statistics to share with other environments of this process. A mapping with "count",
                 "mean", "var" and "frozen", which is how the environment's spec records them (as they are when `env` is
                 wrapped), starts statistics of its own from there.
             stats_path: File of saved statistics, which are used frozen.
-            min_std: Floor under the running standard deviation, greater than 0, in units of the observation.
+            min_std: Floor under the running standard deviation, greater than 0, in units of the observation; not for a
+                fixed one.
             clip: Bound of what is returned, greater than 0.
 
         Raises:
@@ -137,6 +140,10 @@ class NormalizeObservation(
         self._sharing_checked = False
         self._fixed: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         if mean is not None and std is not None:
+            if self.min_std != _MIN_STD:
+                raise ValueError(
+                    f"min_std={min_std!r} goes with running statistics; raise the small values of std instead"
+                )
             self._fixed = _as_fixed(mean, std, shape)
         else:
             self.moments = _make_moments(moments, stats_path, shape)

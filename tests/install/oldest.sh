@@ -8,11 +8,11 @@ BOUNDS=$(mktemp)
 trap 'rm -f "$BOUNDS"' EXIT
 
 "$PYTHON" - > "$BOUNDS" <<'PYTHON'
-import re, tomllib
-project = tomllib.load(open("pyproject.toml", "rb"))["project"]
-for requirement in project["dependencies"]:
-    name, bound = re.match(r"([\w-]+)(?:\[[\w,]+\])?>=([\d.]+)", requirement).groups()
-    # torch is pinned by constraints.txt: its oldest allowed version would bring several gigabytes of CUDA.
+import re
+text = open("pyproject.toml").read()
+listed = re.search(r"^dependencies = \[\n(.*?)^\]", text, flags=re.DOTALL | re.MULTILINE).group(1)
+for name, bound in re.findall(r'^    "([\w-]+)(?:\[\w+\])?>=([\d.]+)', listed, flags=re.MULTILINE):
+    # torch is the one of constraints.txt: of its older versions there may be no CPU build at hand.
     if name != "torch":
         print(f"{name}=={bound}")
 PYTHON

@@ -176,6 +176,11 @@ def test_running_statistics_are_those_of_all_observations_so_far():
     np.testing.assert_allclose(env.std, data.std(axis=0))
 
 
+def test_floor_given_with_fixed_numbers_raises_since_it_would_be_ignored():
+    with pytest.raises(ValueError, match=r"min_std=0\.5 goes with running statistics"):
+        NormalizeObservation(ScriptedEnv(), mean=0.0, std=1.0, min_std=0.5)
+
+
 def test_floor_keeps_a_nearly_constant_input_small():
     data = 0.5 + 1e-7 * np.random.default_rng(0).normal(size=(50, 1))
     without = NormalizeObservation(ScriptedEnv(data), moments=RunningMoments(1), min_std=1e-12)

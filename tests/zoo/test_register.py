@@ -208,8 +208,6 @@ def test_binned_file_holds_the_continuous_landers_with_bins() -> None:
 @pytest.mark.parametrize("name", sorted(path.name for path in hyperparams_folder().glob("*.yml")))
 @pytest.mark.parametrize("algorithm", ["ppo_scratch", "ppo"])
 def test_every_block_of_every_file_builds_a_model_of_both_algorithms(name: str, algorithm: str, tmp_path: Path) -> None:
-    if name == "ppo_scratch_best.yml" and algorithm == "ppo":
-        pytest.skip("holds options that stock lacks")
     file = hyperparams_file(name)
     for env_id in set(yaml.safe_load(file.read_text())) - {"default"}:
         arguments = argparse.Namespace(num_threads=-1)
