@@ -87,11 +87,7 @@ def check_objects(arguments: Mapping[str, Any]) -> None:
         ArgumentTypeError: If one has a wrong type.
         ArgumentError: If one has an unusable value.
     """
-    policy = arguments["policy"]
-    if not isinstance(policy, str) and not (isinstance(policy, type) and issubclass(policy, BasePolicy)):
-        raise ArgumentTypeError(f"`policy` must be a name or a policy class, got {policy!r}; pass 'MlpPolicy'.")
-    if arguments["env"] is None and arguments["_init_setup_model"]:
-        raise ArgumentError("`env` must be an environment, a VecEnv or a registered id, got None.")
+    check_policy_and_environment(arguments["policy"], arguments["env"], needed=arguments["_init_setup_model"])
     for name in ("policy_kwargs", "rollout_buffer_kwargs"):
         if not isinstance(arguments[name], Mapping | None):
             raise ArgumentTypeError(f"`{name}` must be a dict or None, got {arguments[name]!r}.")
@@ -102,6 +98,27 @@ def check_objects(arguments: Mapping[str, Any]) -> None:
     if arguments["torch_threads"] not in ("auto", None):
         remedy = "pass 'auto', None or a number of threads"
         check_positive_integer("torch_threads", arguments["torch_threads"], remedy=remedy)
+
+
+def check_policy_and_environment(policy: Any, env: Any, *, needed: bool) -> None:
+    """Check that both are what their names say.
+
+    Args:
+        policy: A policy's name or class.
+        env: An environment, a VecEnv, an id, or None.
+        needed: Whether there must be an environment (SB3's `load` makes a model without one).
+
+    Raises:
+        ArgumentTypeError: If one has a wrong type.
+        ArgumentError: If a needed environment is missing.
+    """
+    if not isinstance(policy, str) and not (isinstance(policy, type) and issubclass(policy, BasePolicy)):
+        raise ArgumentTypeError(f"`policy` must be a name or a policy class, got {policy!r}; pass 'MlpPolicy'.")
+    wanted = "`env` must be an environment, a VecEnv or a registered id"
+    if env is None and needed:
+        raise ArgumentError(f"{wanted}, got None.")
+    if env is not None and not isinstance(env, str) and not hasattr(env, "action_space"):
+        raise ArgumentTypeError(f"{wanted}, got {env!r}.")
 
 
 def check_positive_integer(name: str, value: Any, *, remedy: str) -> None:
@@ -266,6 +283,24 @@ def check_minibatches(n_steps: int, n_envs: int, batch_size: int, *, normalize_a
         f"mini-batches there will be a truncated mini-batch of size {remainder}, which weighs as much as a full one. "
         "We recommend a `batch_size` that divides `n_steps * n_envs`."
     )
+
+
+def check_spaces(
+    observation_space: spaces.Space[Any], action_space: spaces.Space[Any], policy: str | type[BasePolicy]
+) -> None:
+    """Check an environment's spaces; those of environments for old gym only once SB3 has converted them.
+
+    Args:
+        observation_space: The observation space.
+        action_space: The action space.
+        policy: The policy's name or class.
+
+    Raises:
+        ArgumentError: If a space cannot be used.
+    """
+    if isinstance(observation_space, spaces.Space) and isinstance(action_space, spaces.Space):
+        check_action_space(action_space)
+        check_observation_space(observation_space, policy)
 
 
 def check_action_space(space: spaces.Space[Any]) -> None:

@@ -157,8 +157,7 @@ class PPOScratch(OnPolicyAlgorithm):
         checks.check_arguments(locals())
         if env is not None:
             env = maybe_make_env(env, verbose)
-            checks.check_action_space(env.action_space)
-            checks.check_observation_space(env.observation_space, policy)
+            checks.check_spaces(env.observation_space, env.action_space, policy)
         with checks.sb3_errors_named("`env` cannot be used"):
             super().__init__(
                 policy,
@@ -201,7 +200,8 @@ class PPOScratch(OnPolicyAlgorithm):
             self._announce_device()
 
     def _check_environment(self) -> None:
-        """Check the environment against the arguments, and warn about a short last minibatch."""
+        """Check the wrapped environment against the arguments, and warn about a short last minibatch."""
+        checks.check_spaces(self.observation_space, self.action_space, self.policy_class)
         if self.normalize_observations:
             check_normalizable(self.observation_space)
         warning = checks.check_minibatches(
@@ -334,8 +334,12 @@ class PPOScratch(OnPolicyAlgorithm):
     def _announce_device(self) -> None:
         """Say which device is used, and, if `device="auto"` chose it, why."""
         if self.verbose >= 1:
-            has = "convolutions" if has_convolutions(self.policy) else "no convolutions, and is faster there"
-            print(f"Using {self.device} device{f' (auto: the policy has {has})' if self._choose_device else ''}")
+            reason = ""
+            if self._choose_device and has_convolutions(self.policy):
+                reason = " (auto: a GPU if there is one, since the policy has convolutions)"
+            elif self._choose_device:
+                reason = " (auto: the policy has no convolutions, and is faster there)"
+            print(f"Using {self.device} device{reason}")
 
     def learn(
         self: SelfPPOScratch,

@@ -17,6 +17,7 @@ class EndingsEnv(gym.Env[Any, Any]):
         observation_space: Box (any shape, also uint8 images) or Dict of Boxes; default Box(3).
         lengths: Lengths of the episodes, in turn.
         endings: How they end, in turn; members of `ENDINGS`.
+        zeroed: Keys of a Dict observation whose content is zero (what is random stays the same everywhere else).
     """
 
     def __init__(
@@ -25,10 +26,11 @@ class EndingsEnv(gym.Env[Any, Any]):
         observation_space: spaces.Space[Any] | None = None,
         lengths: tuple[int, ...] = (3, 5, 4, 7),
         endings: tuple[str, ...] = ENDINGS,
+        zeroed: tuple[str, ...] = (),
     ) -> None:
         self.action_space = action_space
         self.observation_space = observation_space or spaces.Box(-np.inf, np.inf, (3,), np.float32)
-        self.lengths, self.endings = lengths, endings
+        self.lengths, self.endings, self.zeroed = lengths, endings, zeroed
         self.episode = -1
         self.step_in_episode = 0
         self.received_actions: list[Any] = []
@@ -50,7 +52,8 @@ class EndingsEnv(gym.Env[Any, Any]):
 
     def _observe(self) -> Any:
         if isinstance(self.observation_space, spaces.Dict):
-            return {key: self._draw(space) for key, space in self.observation_space.spaces.items()}
+            drawn = {key: self._draw(space) for key, space in self.observation_space.spaces.items()}
+            return {key: value * 0 if key in self.zeroed else value for key, value in drawn.items()}
         return self._draw(self.observation_space)
 
     def _draw(self, space: spaces.Space[Any]) -> Any:

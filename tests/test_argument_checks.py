@@ -58,6 +58,7 @@ TYPE_ERRORS: list[tuple[str, Any, str]] = [
     ("torch_threads", "all", "`torch_threads` must be an integer of at least 1, got 'all'"),
     ("max_grad_norm", None, "`max_grad_norm` must be a number, got None"),
     ("policy", None, "`policy` must be a name or a policy class, got None; pass 'MlpPolicy'"),
+    ("env", 3, "`env` must be an environment, a VecEnv or a registered id, got 3"),
     ("policy_kwargs", "dict(a=1)", r"`policy_kwargs` must be a dict or None, got 'dict\(a=1\)'"),
     ("rollout_buffer_kwargs", [1], r"`rollout_buffer_kwargs` must be a dict or None, got \[1\]"),
     ("tensorboard_log", 3, "`tensorboard_log` must be a folder or None, got 3"),

@@ -1,12 +1,14 @@
 """`PPOScratch` equals stock PPO: the same parameters after three iterations, feature by feature.
 
 Each case trains stock PPO and `PPOScratch` from the same seed and compares all parameters. To show that a case tests
-what it is named after, it also asserts that the feature acted, and that stock PPO *without* it ends elsewhere.
+what it is named after, it also asserts that the feature acted, and that stock PPO *without* it ends elsewhere. Where
+the spaces allow it, what is put in the feature's place has parameters of the same shapes, hence the same first ones.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,8 @@ BOUND = 1e-6
 ITERATIONS = 3
 N_ENVS = 4
 N_STEPS = 16
+LENGTHS = (3, 5, 4, 7)
+"""Of the episodes; each environment begins with another of them, so that not all end at once."""
 
 BOX = spaces.Box(-0.5, 0.5, (2,), np.float32)
 DISCRETE = spaces.Discrete(3)
@@ -49,17 +53,29 @@ class SmallCnn(BaseFeaturesExtractor):
         return self.layers(observations)
 
 
+SMALL_NETWORKS = {"features_extractor_class": SmallCnn, "net_arch": {"pi": [16], "vf": [32, 8]}}
+
+
+def parameters(model: BaseAlgorithm) -> th.Tensor:
+    return th.nn.utils.parameters_to_vector(model.policy.parameters()).detach().clone()
+
+
 class Evidence(BaseCallback):
     """Records, from outside the algorithm, what happened while it learned."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.steps_some_but_not_all_ended = 0
         self.endings: list[str] = []
         self.truncations_flagged = 0
         self.terminal_observations = 0
         self.clip_fractions: list[float] = []
 
+    def _on_training_start(self) -> None:
+        self.initial = parameters(self.model)
+
     def _on_step(self) -> bool:
+        self.steps_some_but_not_all_ended += 0 < self.locals["dones"].sum() < len(self.locals["dones"])
         for info in self.locals["infos"]:
             self.terminal_observations += "terminal_observation" in info
             if "ending" in info:
@@ -95,6 +111,24 @@ def largest_value_change(model: OnPolicyAlgorithm) -> float:
     return float(np.abs(now - buffer.values.ravel()).max())
 
 
+def assert_learned_and_clipped(model: OnPolicyAlgorithm, evidence: Evidence) -> None:
+    assert (parameters(model) - evidence.initial).abs().max() > 1e-3, "nothing was learned"
+    assert max(evidence.clip_fractions) > 0, "no ratio was clipped"
+
+
+def largest_common_difference(first: BaseAlgorithm, second: BaseAlgorithm) -> float:
+    """Of the parameters that have the same name and the same shape in both."""
+    others = dict(second.policy.named_parameters())
+    pairs = [
+        (parameter, others[name])
+        for name, parameter in first.policy.named_parameters()
+        if name in others and others[name].shape == parameter.shape
+    ]
+    assert pairs, "nothing can be compared"
+    with th.no_grad():
+        return max(float((one - other).abs().max()) for one, other in pairs)
+
+
 Check = Callable[[OnPolicyAlgorithm, Evidence], bool]
 
 
@@ -107,32 +141,44 @@ class Case:
     observation_space: spaces.Space[Any] | None = None
     policy: str = "MlpPolicy"
     arguments: dict[str, Any] = field(default_factory=dict)
-    off: dict[str, Any] = field(default_factory=lambda: {"clip_range": 1e9})
+    off: dict[str, Any] = field(default_factory=dict)
     off_environment: dict[str, Any] = field(default_factory=dict)
+    n_envs: int = N_ENVS
+    off_n_envs: int | None = None
     wrap: Callable[[DummyVecEnv], Any] = lambda env: env
+    off_wrap: Callable[[DummyVecEnv], Any] | None = None
     acted: Check = lambda model, evidence: True
 
     def train(self, algorithm: type[OnPolicyAlgorithm], *, off: bool = False) -> tuple[OnPolicyAlgorithm, Evidence]:
-        environment: dict[str, Any] = {"observation_space": self.observation_space}
-        arguments = {"n_steps": N_STEPS, "batch_size": 16, "n_epochs": 4, "learning_rate": 3e-3, **self.arguments}
-        if off:
-            environment |= self.off_environment
-            arguments |= self.off
-        env = self.wrap(DummyVecEnv([lambda: EndingsEnv(self.action_space, **environment) for _ in range(N_ENVS)]))
+        n_envs = (off and self.off_n_envs) or self.n_envs
+        wrap = (off and self.off_wrap) or self.wrap
+        arguments = {"n_steps": N_STEPS * N_ENVS // n_envs, "batch_size": 16, "n_epochs": 4, "learning_rate": 3e-3}
+        arguments |= self.arguments | (self.off if off else {})
+        env = wrap(DummyVecEnv([partial(self._make, index, off=off) for index in range(n_envs)]))
         model = algorithm(self.policy, env, seed=7, device="cpu", **arguments)
         evidence = Evidence()
         model.learn(ITERATIONS * N_STEPS * N_ENVS, callback=evidence)
         return model, evidence
 
+    def _make(self, index: int, *, off: bool) -> EndingsEnv:
+        first = index % len(LENGTHS)
+        what = {"action_space": self.action_space, "observation_space": self.observation_space}
+        return EndingsEnv(lengths=LENGTHS[first:] + LENGTHS[:first], **what | (self.off_environment if off else {}))
+
 
 CASES = [
-    Case("discrete"),
-    Case("box", BOX),
-    Case("multi_discrete", spaces.MultiDiscrete([3, 2, 4])),
-    Case("multi_binary", spaces.MultiBinary(3)),
+    Case("discrete", off_environment={"action_space": spaces.MultiBinary(3)}),
+    Case("box", BOX, off_environment={"action_space": spaces.Discrete(2)}),
+    Case("multi_discrete", spaces.MultiDiscrete([3, 2, 4]), off_environment={"action_space": spaces.Discrete(9)}),
+    Case("multi_binary", spaces.MultiBinary(3), off_environment={"action_space": spaces.Discrete(3)}),
+    Case(
+        "several_environments",
+        n_envs=8,
+        off_n_envs=1,
+        acted=lambda model, evidence: model.rollout_buffer.n_envs == 8 and evidence.steps_some_but_not_all_ended >= 3,
+    ),
     Case(
         "endings_of_all_kinds",
-        off={},
         off_environment={"endings": ("terminated",)},
         acted=lambda model, evidence: (
             all(evidence.endings.count(kind) >= 3 for kind in ENDINGS) and evidence.truncations_flagged >= 3
@@ -141,10 +187,10 @@ CASES = [
     Case(
         "termination_and_truncation_at_once_is_no_truncation",
         arguments={"gamma": 0.9},
-        off={},
         off_environment={"endings": ("terminated", "truncated", "truncated")},
         acted=lambda model, evidence: evidence.endings.count("both") >= 3,
     ),
+    Case("clip_range", off={"clip_range": 1e9}),
     Case(
         "clip_range_vf",
         arguments={"clip_range_vf": 0.05},
@@ -164,7 +210,12 @@ CASES = [
         arguments={"use_sde": True, "ent_coef": 0.01, "policy_kwargs": {"squash_output": True}},
         off={"policy_kwargs": {"squash_output": False}},
     ),
-    Case("dict_observations", observation_space=DICT, policy="MultiInputPolicy"),
+    Case(
+        "dict_observations",
+        observation_space=DICT,
+        policy="MultiInputPolicy",
+        off_environment={"zeroed": ("place",)},
+    ),
     Case(
         "small_cnn",
         observation_space=IMAGE,
@@ -192,6 +243,7 @@ CASES = [
             "clip_range_vf": LinearSchedule(0.3, 0.1, 1.0),
         },
         off={"learning_rate": 3e-3, "clip_range": 0.2, "clip_range_vf": 0.3},
+        acted=lambda model, evidence: largest_value_change(model) > 0.1,
     ),
     Case(
         "learning_rate_schedule",
@@ -209,50 +261,44 @@ CASES = [
     Case(
         "vec_normalize",
         wrap=lambda env: VecNormalize(env, gamma=0.99),
+        off_wrap=lambda env: env,
         acted=lambda model, evidence: model.get_vec_normalize_env() is not None,
     ),
     Case(
         "separate_features_extractors",
-        observation_space=DICT,
-        policy="MultiInputPolicy",
-        arguments={"policy_kwargs": {"share_features_extractor": False, "net_arch": {"pi": [16], "vf": [32, 8]}}},
-        off={
-            "policy_kwargs": {"share_features_extractor": False, "net_arch": {"pi": [16], "vf": [32, 8]}},
-            "gamma": 0.5,
-        },
+        observation_space=IMAGE,
+        policy="CnnPolicy",
+        arguments={"policy_kwargs": {**SMALL_NETWORKS, "share_features_extractor": False}},
+        off={"policy_kwargs": {**SMALL_NETWORKS, "share_features_extractor": True}},
     ),
     Case(
-        "relu_and_plain_sgd",
-        arguments={
-            "policy_kwargs": {"activation_fn": th.nn.ReLU, "optimizer_class": th.optim.SGD},
-            "learning_rate": 0.7,
-        },
+        "relu",
+        arguments={"policy_kwargs": {"activation_fn": th.nn.ReLU}},
+        off={"policy_kwargs": {"activation_fn": th.nn.Tanh}},
     ),
-    Case("discrete_observations", observation_space=spaces.Discrete(5)),
+    Case(
+        "plain_sgd",
+        arguments={"policy_kwargs": {"optimizer_class": th.optim.SGD}, "learning_rate": 0.7},
+        off={"policy_kwargs": {"optimizer_class": th.optim.Adam}},
+    ),
+    Case(
+        "discrete_observations",
+        observation_space=spaces.Discrete(5),
+        off_environment={"observation_space": spaces.Box(-np.inf, np.inf, (5,), np.float32)},
+    ),
 ]
-
-
-def parameters(model: BaseAlgorithm) -> th.Tensor:
-    return th.nn.utils.parameters_to_vector(model.policy.parameters()).detach().clone()
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_parameters_equal_stock_ppos_and_the_feature_made_a_difference(case: Case) -> None:
-    stock, _ = case.train(PPO)
+    stock, stock_evidence = case.train(PPO)
     ours, evidence = case.train(PPOScratch)
     without, _ = case.train(PPO, off=True)
-    initial = parameters(PPO(case.policy, stock.get_env(), seed=7, device="cpu", **_policy_kwargs(case)))
 
     assert (parameters(ours) - parameters(stock)).abs().max() <= BOUND
-    assert (parameters(stock) - initial).abs().max() > 1e-3, "nothing was learned"
-    assert max(evidence.clip_fractions) > 0, "no ratio was clipped"
+    assert_learned_and_clipped(stock, stock_evidence)
     assert case.acted(ours, evidence), "the feature did not act"
-    same_layout = parameters(without).shape == parameters(ours).shape
-    assert not same_layout or (parameters(without) - parameters(ours)).abs().max() > BOUND, "stock without it agrees"
-
-
-def _policy_kwargs(case: Case) -> dict[str, Any]:
-    return {key: value for key, value in case.arguments.items() if key in ("policy_kwargs", "use_sde")}
+    assert largest_common_difference(without, ours) > BOUND, "stock without it agrees"
 
 
 @pytest.mark.parametrize(
@@ -275,9 +321,10 @@ def test_parameters_equal_stock_ppos_on_real_environments(env_id: str, arguments
     for algorithm in (PPO, PPOScratch):
         env = DummyVecEnv([lambda: gym.make(env_id) for _ in range(n_envs)])
         model = algorithm("MlpPolicy", env, seed=1, device="cpu", **({"n_steps": 256} | arguments))
-        models.append(model.learn(3 * model.n_steps * n_envs))
-    difference = (parameters(models[0]) - parameters(models[1])).abs().max()
-    assert difference <= BOUND
+        evidence = Evidence()
+        models.append(model.learn(3 * model.n_steps * n_envs, callback=evidence))
+        assert_learned_and_clipped(model, evidence)
+    assert (parameters(models[0]) - parameters(models[1])).abs().max() <= BOUND
     assert models[0].num_timesteps == models[1].num_timesteps
 
 
@@ -300,6 +347,7 @@ def test_episodes_cut_by_either_time_limit_equal_stock_ppos_and_bootstrap(patche
 
     (stock, _), (ours, evidence), (uncut, _) = train(PPO), train(PPOScratch), train(PPO, cut=False)
     assert (parameters(ours) - parameters(stock)).abs().max() <= BOUND
+    assert_learned_and_clipped(ours, evidence)
     assert (parameters(ours) - parameters(uncut)).abs().max() > BOUND
     assert evidence.terminal_observations > len(evidence.endings) > 3, "no episode was cut without ending"
 
