@@ -1,6 +1,7 @@
 """Both kinds of installation in a fresh environment, without the development tools, and every promised command there.
 
-What a package forgets to declare shows only where nothing else has brought it along. Takes minutes (downloads).
+What a package forgets to declare shows only where nothing else has brought it along. One more environment has nothing
+but SB3: there, stock PPO opens our saved models. Takes minutes (downloads).
 """
 
 import os
@@ -9,8 +10,16 @@ import sys
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from sb3_ppo_scratch import PPOScratch
+from tests.envs import EndingsEnv
 
 pytestmark = pytest.mark.install
 
@@ -119,3 +128,61 @@ def test_hook_loads_nothing_but_its_own_few_files(commands: Path, tmp_path: Path
     )
     files = ["sb3_ppo_scratch", "sb3_ppo_scratch.post_import", "sb3_ppo_scratch.zoo", "sb3_ppo_scratch.zoo.autoload"]
     assert run(commands / "python", "-c", code, folder=tmp_path) == f"{files} False False\n"
+
+
+MODELS: dict[str, dict[str, Any]] = {
+    "mlp": {"policy": "MlpPolicy", "action_space": spaces.Discrete(3)},
+    "cnn": {
+        "policy": "CnnPolicy",
+        "action_space": spaces.Box(-0.5, 0.5, (2,), np.float32),
+        "observation_space": spaces.Box(0, 255, (3, 36, 36), np.uint8),
+    },
+    "sde": {"policy": "MlpPolicy", "action_space": spaces.Box(-0.5, 0.5, (2,), np.float32), "use_sde": True},
+}
+
+STOCK_ONLY = """
+import sys
+import numpy as np
+import torch
+from stable_baselines3 import PPO
+try:
+    import sb3_ppo_scratch
+except ModuleNotFoundError:
+    pass
+else:
+    raise SystemExit("the package is installed here")
+torch.set_num_threads(1)
+for name in sys.argv[1:]:
+    model = PPO.load(name + ".zip", device="cpu")
+    assert type(model) is PPO
+    observations = np.load(name + "_observations.npy")
+    with torch.no_grad():
+        values = model.policy.predict_values(model.policy.obs_to_tensor(observations)[0]).numpy()
+    np.savez(name + "_found.npz", actions=model.predict(observations, deterministic=True)[0], values=values)
+"""
+
+
+def save_model(
+    name: str, folder: Path, *, policy: str, action_space: Any, observation_space: Any = None, **arguments: Any
+) -> dict[str, np.ndarray]:
+    """Save a trained model and observations, and return what the model predicts for them."""
+    env = DummyVecEnv([lambda: EndingsEnv(action_space, observation_space)] * 2)
+    model = PPOScratch(policy, env, n_steps=8, batch_size=8, learning_rate=3e-3, seed=0, device="cpu", **arguments)
+    model.learn(32).save(folder / f"{name}.zip")
+    model.policy.observation_space.seed(0)
+    observations = np.stack([model.policy.observation_space.sample() for _ in range(50)])
+    np.save(folder / f"{name}_observations.npy", observations)
+    with th.no_grad():
+        values = model.policy.predict_values(model.policy.obs_to_tensor(observations)[0]).numpy()
+    return {"actions": model.predict(observations, deterministic=True)[0], "values": values}
+
+
+def test_stock_opens_saved_models_and_predicts_the_same_where_only_sb3_is_installed(tmp_path: Path) -> None:
+    expected = {name: save_model(name, tmp_path, **arguments) for name, arguments in MODELS.items()}
+    python = new_environment(tmp_path / "venv", "stable-baselines3") / "python"
+    run(python, "-c", STOCK_ONLY, *MODELS, folder=tmp_path)
+    for name, predictions in expected.items():
+        found = np.load(tmp_path / f"{name}_found.npz")
+        assert len(np.unique(predictions["actions"], axis=0)) > 1, f"{name} always acts alike"
+        for key, values in predictions.items():
+            assert np.array_equal(found[key], values), (name, key)
