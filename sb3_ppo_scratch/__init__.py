@@ -5,6 +5,7 @@ LunarLander-v2 ids are registered once Gymnasium is there, so `gym.make("sb3_ppo
 """
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from sb3_ppo_scratch.post_import import call_after_import, is_being_imported
@@ -46,9 +47,12 @@ def __dir__() -> list[str]:
 
 
 def _register_lunar_lander_v2() -> None:
-    from sb3_ppo_scratch.zoo.lunar_lander_ids import register_ids
+    try:
+        from sb3_ppo_scratch.zoo.lunar_lander_ids import register_ids
 
-    register_ids()
+        register_ids()
+    except Exception as error:  # noqa: BLE001 # this runs inside `import gymnasium`, which must not fail for it
+        print(f"sb3-ppo-scratch: LunarLander v2 could not be registered: {error!r}", file=sys.stderr)
 
 
 # While torch is being imported, it is its plug-in mechanism that imports us, and the user may have switched that off.

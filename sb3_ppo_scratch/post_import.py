@@ -1,4 +1,4 @@
-"""Calling a function once some module has been imported. Standard library only: `import torch` pays for this file.
+"""Calling a function whenever some module has been imported. Standard library only: `import torch` pays for this file.
 
 What is here: the mechanism. What is not: what is called (`zoo/autoload.py`, the package's `__init__`).
 """
@@ -58,7 +58,8 @@ class _WaitingFinder:
         """Let the other finders find a module that is waited for, and have the end of its import reported."""
         if name not in self._callbacks:
             return None
-        for finder in [finder for finder in sys.meta_path if finder is not self]:
+        others = [finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec")]
+        for finder in others:
             spec = finder.find_spec(name, path, target)
             if spec is not None:
                 _watch_coming_import(spec, self._callbacks[name])
@@ -78,7 +79,7 @@ def _finder() -> _WaitingFinder:
 def _watch_coming_import(spec: ModuleSpec, callbacks: Sequence[Callback]) -> None:
     """Have the module's own loader call back after it has executed the module, once."""
     loader = spec.loader
-    if loader is None:
+    if loader is None or not hasattr(loader, "__dict__"):
         return
     execute = loader.exec_module
 

@@ -157,6 +157,26 @@ def test_hook_never_raises() -> None:
     assert "could not be installed: ValueError('planned')" in finished.stderr
 
 
+def test_failed_registration_of_the_lander_does_not_break_importing_gymnasium() -> None:
+    code = (
+        "import sys; sys.modules['sb3_ppo_scratch.zoo.lunar_lander_ids'] = None\n"
+        "import sb3_ppo_scratch, gymnasium; print(gymnasium.make('CartPole-v1').spec.id)"
+    )
+    finished = run_python("-c", code)
+    assert finished.stdout == "CartPole-v1\n"
+    assert finished.stderr.count("sb3-ppo-scratch: LunarLander v2 could not be registered: ModuleNotFoundError") == 1
+
+
+def test_finder_of_the_old_kind_is_passed_over() -> None:
+    code = (
+        "import sys, torch\n"
+        "class Old:\n    def find_module(self, name, path=None): return None\n"
+        "sys.meta_path.insert(1, Old())\n"
+        "import rl_zoo3.train; print('ppo_scratch' in rl_zoo3.ALGOS)"
+    )
+    assert run_python("-c", code).stdout == "True\n"
+
+
 def test_failed_import_of_a_watched_module_stays_that_modules_error(tmp_path: Path) -> None:
     (tmp_path / "broken_module.py").write_text("raise OSError('its own')")
     code = (
