@@ -140,58 +140,41 @@ def use_packaged_config(manager: Any) -> None:
         manager: rl_zoo3's `ExperimentManager`.
     """
 
-    def replacement(original: Callable[..., None]) -> Callable[..., None]:
-        signature = inspect.signature(original)
+    def point_at_our_file(experiment: Any, given: Mapping[str, Any]) -> None:
+        if experiment.algo == ALGORITHM and not given.get("config"):
+            experiment.config = str(hyperparams_file(f"{ALGORITHM}.yml"))
 
-        def __init__(self: Any, *arguments: Any, **keywords: Any) -> None:  # noqa: N807 # a constructor's replacement
-            original(self, *arguments, **keywords)
-            given = signature.bind(self, *arguments, **keywords).arguments.get("config")
-            if self.algo == ALGORITHM and not given:
-                self.config = str(hyperparams_file(f"{ALGORITHM}.yml"))
-
-        return __init__
-
-    _replace(manager, "__init__", replacement, mark=f"{_MARK}config")
+    _after_construction(manager, "config", point_at_our_file)
 
 
 def announce_lunar_lander_v2(manager: Any) -> None:
     """Say what v2 means also where only worker processes make the environment (`--vec-env subproc`).
 
     Args:
-        manager: rl_zoo3's `ExperimentManager`, whose third argument is the environment's id.
+        manager: rl_zoo3's `ExperimentManager`.
     """
 
-    def replacement(original: Callable[..., None]) -> Callable[..., None]:
-        def __init__(  # noqa: N807 # see above
-            self: Any, args: Any, algo: str, env_id: str, *arguments: Any, **keywords: Any
-        ) -> None:
-            original(self, args, algo, env_id, *arguments, **keywords)
-            if env_id in IDS:
-                give_notice_once()
+    def announce(_experiment: Any, given: Mapping[str, Any]) -> None:
+        if given["env_id"] in IDS:
+            give_notice_once()
 
-        return __init__
-
-    _replace(manager, "__init__", replacement, mark=f"{_MARK}v2")
+    _after_construction(manager, "v2", announce)
 
 
 def honour_num_threads(manager: Any) -> None:
     """Let `--num-threads` win over `torch_threads="auto"`.
 
     Args:
-        manager: rl_zoo3's `ExperimentManager`, whose first argument is the parsed command line.
+        manager: rl_zoo3's `ExperimentManager`, whose argument `args` is the parsed command line.
     """
 
-    def replacement(original: Callable[..., None]) -> Callable[..., None]:
-        def __init__(self: Any, args: Any, *arguments: Any, **keywords: Any) -> None:  # noqa: N807 # see above
-            original(self, args, *arguments, **keywords)
-            if getattr(args, "num_threads", -1) > 0:
-                from sb3_ppo_scratch.torch_threads import keep_current_threads
+    def keep_threads(_experiment: Any, given: Mapping[str, Any]) -> None:
+        if getattr(given["args"], "num_threads", -1) > 0:
+            from sb3_ppo_scratch.torch_threads import keep_current_threads
 
-                keep_current_threads()
+            keep_current_threads()
 
-        return __init__
-
-    _replace(manager, "__init__", replacement, mark=f"{_MARK}threads")
+    _after_construction(manager, "threads", keep_threads)
 
 
 def refuse_unknown_keys(manager: Any) -> None:
@@ -300,6 +283,21 @@ def merge_policy_kwargs(of_file: str | Mapping[str, Any] | None, sampled: Any) -
 def _as_source(value: Any) -> str:
     """Write a sampled value as rl_zoo3 would evaluate it, with `nn` in its namespace."""
     return f"nn.{value.__name__}" if isinstance(value, type) else repr(value)
+
+
+def _after_construction(manager: Any, purpose: str, action: Callable[[Any, Mapping[str, Any]], None]) -> None:
+    """Call `action` with every new experiment and the arguments it was made with, by name."""
+
+    def replacement(original: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(original)
+
+        def __init__(self: Any, *arguments: Any, **keywords: Any) -> None:  # noqa: N807 # a constructor's replacement
+            original(self, *arguments, **keywords)
+            action(self, signature.bind(self, *arguments, **keywords).arguments)
+
+        return __init__
+
+    _replace(manager, "__init__", replacement, mark=f"{_MARK}{purpose}")
 
 
 def _replace(
