@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sb3_ppo_scratch.errors import check_known_names
+from sb3_ppo_scratch.zoo.vec_env_option import take_vec_env, training_in
 from sb3_ppo_scratch.zoo.wrapper_lists import entries, resolve
 
 ZOO_COMMANDS = {
@@ -61,9 +62,10 @@ def run_zoo_command(command: str, arguments: Sequence[str]) -> None:
     from sb3_ppo_scratch.zoo.register import register
 
     register()
-    argv, sys.argv = sys.argv, [command, *with_our_algorithm(arguments)]
+    vec_env, left = take_vec_env(arguments) if command == "train" else (None, list(arguments))
+    argv, sys.argv = sys.argv, [command, *with_our_algorithm(left)]
     try:
-        with configs_checked(ExperimentManager):
+        with configs_checked(ExperimentManager), training_in(ExperimentManager, vec_env):
             runpy.run_module(f"rl_zoo3.{command}", run_name="__main__", alter_sys=True)
     finally:
         sys.argv = argv

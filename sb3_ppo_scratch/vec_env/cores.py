@@ -1,0 +1,17 @@
+"""How many processor cores there are to use.
+
+What is here: that. What is not: what is done with them (`worker_pool.py`, `envpool_vec_env.py`).
+"""
+
+import os
+
+
+def available_cores() -> int:
+    """Count the cores that this process may use.
+
+    Returns:
+        Their number; the machine's, where the system does not tell.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
