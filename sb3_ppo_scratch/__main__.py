@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sb3_ppo_scratch import __version__
+from sb3_ppo_scratch.benchmark.commands import add_benchmark_commands
 from sb3_ppo_scratch.errors import ArgumentError, ArgumentTypeError
 from sb3_ppo_scratch.hyperparams import hyperparams_folder
 from sb3_ppo_scratch.zoo.commands import ZOO_COMMANDS, ConfigError, run_zoo_command
@@ -26,8 +27,11 @@ EXAMPLES = """examples:
   python -m sb3_ppo_scratch train --algo ppo_scratch --env LunarLander-v2
   python -m sb3_ppo_scratch enjoy --algo ppo_scratch --env LunarLander-v2 -f logs --no-render
   python -m sb3_ppo_scratch train --help          all options of a command
+  python -m sb3_ppo_scratch train --vec-env sharded  and envpool: beside rl_zoo3's, ways to step many environments
   python -m sb3_ppo_scratch hyperparams           where the YAML files lie
   python -m sb3_ppo_scratch hyperparams --copy .  a copy to edit, for use with `train -conf FILE`
+  python -m sb3_ppo_scratch benchmark speed --quick
+                                                  steps per second beside stock PPO, in about two minutes
 """
 
 
@@ -49,7 +53,22 @@ def build_parser() -> argparse.ArgumentParser:
         commands.add_parser(name, help=purpose, add_help=False)
     hyperparams = commands.add_parser("hyperparams", help="show where the YAML files lie, or copy them")
     hyperparams.add_argument("--copy", metavar="DIR", type=Path, help="folder to copy the files to")
+    hyperparams.set_defaults(run=run_hyperparams_command)
+    add_benchmark_commands(commands)
     return parser
+
+
+def run_hyperparams_command(words: argparse.Namespace) -> int:
+    """Run `hyperparams`.
+
+    Args:
+        words: The parsed command line.
+
+    Returns:
+        The exit status.
+    """
+    show_hyperparams(words.copy)
+    return 0
 
 
 def show_hyperparams(copy_to: Path | None) -> None:
@@ -81,18 +100,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after the program's name; None: those of this process.
 
     Returns:
-        The exit status: 0, or 2 if the user has to change something.
+        The exit status: 0, 2 if the user has to change something, or 130 if Ctrl-C has stopped it.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if words and words[0] in ZOO_COMMANDS:
             run_zoo_command(words[0], words[1:])
-        else:
-            show_hyperparams(build_parser().parse_args(words).copy)
+            return 0
+        parsed = build_parser().parse_args(words)
+        status: int = parsed.run(parsed)
     except USER_MISTAKES as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
+    return status
 
 
 if __name__ == "__main__":

@@ -1,0 +1,347 @@
+"""The report of the speed benchmark: Markdown from a results file, the same for the same file.
+
+What is here: tables and their words. What is not: the statistics (`summaries.py`), the figures (`figures.py`).
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from sb3_ppo_scratch.benchmark.growth import AXES, FLOOR, Point, curve
+from sb3_ppo_scratch.benchmark.plan import variant_title
+from sb3_ppo_scratch.benchmark.results import Measurement, Results
+from sb3_ppo_scratch.benchmark.summaries import (
+    Agreement,
+    CompetitorSummary,
+    Spread,
+    agreement,
+    fastest_stocks,
+    memory_ratios,
+    paired,
+    rate_shares,
+    returns_of,
+    speedups,
+    spread,
+    summarize_competitors,
+    usual_variant,
+)
+from sb3_ppo_scratch.benchmark.workloads import COMPETITORS, WORKLOADS, Part
+
+NEEDED_MEMORY = 1.1
+"""Peak memory may be this multiple of stock's."""
+PART_TITLES: dict[Part, str] = {"learn": "whole `learn`", "update": "updates alone"}
+
+METHOD = """\
+- Every measurement is a process of its own: environments and model are made, one or two rollouts with their updates
+  are the warm-up, then one whole `learn` is timed. Competitors run in turn (A B A B), round after round; a round is
+  also the seed.
+- Ratios are stock's time by ours within a round; shown are the median over rounds and, in brackets, the range.
+- Stock is measured in every round with one thread, and with the number of threads (and, where it has a choice, the
+  VecEnv) that was fastest in a short trial before; in each round the faster of the two counts. Ours runs as it comes:
+  nothing is said about threads.
+- The split of the time is taken from outside, by the same two timers for every competitor: stepping is the time in
+  the VecEnv's step, updating the time in `train`, acting the rest.
+- The limit is the speed of stepping the same environments with random actions and no algorithm. It is no exact bound:
+  a trained policy has longer episodes and so fewer resets.
+- Returns are means of the last 100 episodes. They agree if the means over seeds differ by at most 2 standard errors
+  (Welch). "Same" counts the seeds on which a competitor and stock with one thread have the same return, hence the same
+  trajectory. Equal algorithms part where float rounding differs: torch rounds the initial weights differently with more
+  threads, and ours as it comes sets its threads only once it learns.
+- Memory is the peak of the process and its children, against the stock that counts.
+"""
+
+
+def write_report(results: Results, source: Path) -> Path:
+    """Write the Markdown and the figures beside a results file.
+
+    Args:
+        results: What stands in it.
+        source: The file.
+
+    Returns:
+        The Markdown file.
+    """
+    from sb3_ppo_scratch.benchmark.figures import draw_growth, draw_speed
+
+    report = source.with_suffix(".md")
+    pictures = {"speed": source.with_suffix(".png"), "growth": source.with_suffix(".growth.png")}
+    drawn = []
+    if draw_speed(results, pictures["speed"]):
+        drawn.append("speed")
+    if draw_growth(results, pictures["growth"]):
+        drawn.append("growth")
+    report.write_text(render(results, {name: pictures[name].name for name in drawn}))
+    return report
+
+
+def render(results: Results, pictures: dict[str, str]) -> str:
+    """Write the whole report.
+
+    Args:
+        results: What was measured.
+        pictures: File names of the figures "speed" and "growth", as far as they exist.
+
+    Returns:
+        Markdown.
+    """
+    parts = [
+        "# Speed",
+        "How fast `PPOScratch` learns beside stock PPO, with the same arguments and seeds, on the CPU.",
+        f"```\n{results.command}\n```",
+        render_targets(results),
+        _picture("Microseconds per step of every competitor", pictures.get("speed")),
+        render_equality(results),
+        render_competitors(results),
+        render_growth(results, _picture("Steps per second along four axes", pictures.get("growth"))),
+        "## How it is measured\n\n" + METHOD.rstrip(),
+        render_environment(results),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _picture(text: str, name: str | None) -> str:
+    """Show a figure, if there is one."""
+    return f"![{text}]({name})" if name else ""
+
+
+def render_targets(results: Results) -> str:
+    """Compare ours, as it comes, with stock and with what is needed: a line per workload and target.
+
+    Args:
+        results: What was measured.
+
+    Returns:
+        A Markdown section.
+    """
+    header = (
+        "workload",
+        "compared",
+        "needed",
+        "ours, times stock",
+        "reached",
+        "stepping alone, times stock",
+        "ours of stepping alone",
+        "ours",
+        "stock",
+    )
+    rows = []
+    for name, workload in WORKLOADS.items():
+        for part, needed in workload.needed.items():
+            cells = _target_cells(results, name, part)
+            if cells:
+                rows.append([workload.title, PART_TITLES[part], f"{needed:g}", *cells])
+    return "## Against stock PPO\n\n" + (table(header, rows) if rows else "No round is complete yet.")
+
+
+def _target_cells(results: Results, name: str, part: Part) -> list[str]:
+    """Fill one line of the targets' table; nothing if nothing was measured."""
+    made, workload = results.of_workload(name), WORKLOADS[name]
+    pairs = paired(made, ("auto", workload.vec_env, None), part)
+    ratio = spread(speedups(pairs, part))
+    if ratio is None:
+        failed = any(task.workload == name for task in results.failures)
+        return ["failed, see below", "**no**", "", "", "", ""] if failed else []
+    cells = [show_ratio(ratio), "yes" if ratio.median >= workload.needed[part] else "**no**"]
+    limit = _limit_cells(made) if part == "learn" else ["", ""]
+    return [*cells, *limit, _speed_cell([ours for ours, _ in pairs], part), _stock_cell(made, part)]
+
+
+def _limit_cells(made: Sequence[Measurement]) -> list[str]:
+    """Say how fast stepping alone is, and how much of that ours reaches."""
+    stepping = [measurement.task.variant for measurement in made if measurement.task.competitor == "stepping"]
+    limit = spread(speedups(paired(made, stepping[0]))) if stepping else None
+    share = spread(rate_shares(made, "auto", "stepping"))
+    return [show_ratio(limit), f"{share.median:.0%}" if share else ""]
+
+
+def _speed_cell(made: Sequence[Measurement], part: Part) -> str:
+    """Say how fast measurements were in what is compared."""
+    if part == "learn":
+        return f"{show_rate(spread([measurement.rate for measurement in made]))} steps/s"
+    return f"{show_ratio(spread([1e6 * measurement.updating / measurement.steps for measurement in made]))} µs/step"
+
+
+def _stock_cell(made: Sequence[Measurement], part: Part) -> str:
+    """Say stock's speed and with which variant."""
+    stock = fastest_stocks(made, part)
+    return f"{_speed_cell(stock, part)}, {variant_title(*usual_variant(stock)).partition(', ')[2]}"
+
+
+def render_equality(results: Results) -> str:
+    """Compare memory and returns of ours with stock's.
+
+    Args:
+        results: What was measured.
+
+    Returns:
+        A Markdown section; empty if nothing was measured.
+    """
+    rows = [
+        [workload.title, COMPETITORS[update].title, *cells]
+        for name, workload in WORKLOADS.items()
+        for update in workload.updates
+        if (cells := _equality_cells(results.of_workload(name), update))
+    ]
+    header = (
+        "workload",
+        "competitor",
+        "memory, times stock's",
+        f"at most {NEEDED_MEMORY}",
+        "return",
+        "stock's return",
+        "standard error of the difference",
+        "same on",
+        "verdict",
+    )
+    return "## Memory and returns\n\n" + table(header, rows) if rows else ""
+
+
+def _equality_cells(made: Sequence[Measurement], update: str) -> list[str]:
+    """Fill one line of the table of memory and returns; nothing if nothing was measured."""
+    variants = [measurement.task.variant for measurement in made if measurement.task.competitor == update]
+    memory = spread(memory_ratios(paired(made, variants[0]))) if variants else None
+    if memory is None:
+        return []
+    found = agreement(returns_of(made, competitor=update), returns_of(made, competitor="stock", threads=1))
+    return [show_ratio(memory), "yes" if memory.median <= NEEDED_MEMORY else "**no**", *agreement_cells(found)]
+
+
+def render_competitors(results: Results) -> str:
+    """List every competitor with the split of its time.
+
+    Args:
+        results: What was measured.
+
+    Returns:
+        A Markdown section; empty if nothing was measured.
+    """
+    header = ("competitor", "steps/s", "times stock", "stepping, µs/step", "acting", "updating", "memory, MiB")
+    sections = []
+    for name, workload in WORKLOADS.items():
+        rows = [_competitor_row(line) for line in summarize_competitors(results.of_workload(name))]
+        if rows:
+            sections.append(f"### {workload.title}\n\n{table(header, rows)}")
+    return "\n\n".join(["## Every competitor", *sections]) if sections else ""
+
+
+def _competitor_row(line: CompetitorSummary) -> list[str]:
+    """Fill one line of a competitors' table."""
+    split = [f"{line.stepping:.1f}", f"{line.acting:.1f}", f"{line.updating:.1f}"]
+    if line.competitor == "stepping":
+        split[1:] = ["", ""]
+    return [line.title, show_rate(line.rate), show_ratio(line.speedup), *split, f"{line.peak_mib:.0f}"]
+
+
+def render_growth(results: Results, picture: str) -> str:
+    """List the curves' points, and name those at which ours is slower than it may be.
+
+    Args:
+        results: What was measured.
+        picture: The figure, as Markdown.
+
+    Returns:
+        A Markdown section; empty if no curve was measured.
+    """
+    curves = {axis.title: curve(axis, results.measurements.values()) for axis in AXES}
+    below = [
+        f"{title} {point.value}: {show_ratio(point.ratio)}"
+        for title, points in curves.items()
+        for point in points
+        if point.ratio.median < FLOOR
+    ]
+    n_points, n_planned = sum(map(len, curves.values())), sum(len(axis.values) for axis in AXES)
+    if n_points == 0:
+        return ""
+    verdict = f"At none of the {n_points} points is ours below {FLOOR} of stock in the paired median."
+    if below:
+        verdict = f"**Below {FLOOR} of stock in the paired median:** " + "; ".join(below) + "."
+    if n_points < n_planned:
+        verdict += f" **Only {n_points} of {n_planned} points have been measured.**"
+    sections = [_growth_table(title, points) for title, points in curves.items() if points]
+    return "\n\n".join(part for part in ["## Growth", verdict, picture, *sections] if part)
+
+
+def _growth_table(title: str, points: Iterable[Point]) -> str:
+    """List one curve."""
+    rows = [
+        [f"{point.value}", show_rate(point.ours), show_rate(point.stock), show_ratio(point.ratio)] for point in points
+    ]
+    return table((title, "ours, steps/s", "stock, steps/s", "times stock"), rows)
+
+
+def render_environment(results: Results) -> str:
+    """Say where and with what it was measured, and what did not take part.
+
+    Args:
+        results: What was measured.
+
+    Returns:
+        A Markdown section.
+    """
+    known = results.environment
+    versions = ", ".join(f"{name} {version}" for name, version in known["versions"].items())
+    lines = [
+        f"- {known['cpu']}, {known['cores']} usable cores, {known['system']}",
+        f"- {known['date']}, revision {known['revision']}",
+        f"- Python {known['python']}, {versions}",
+        *(f"- `{name}` did not take part: {reason}." for name, reason in sorted(results.skipped.items())),
+        *(
+            f"- Failed: {task.workload}, {task.title}, round {task.round}: {error}"
+            for task, error in results.failures.items()
+        ),
+    ]
+    return "## Measured on\n\n" + "\n".join(lines)
+
+
+def show_ratio(summary: Spread | None) -> str:
+    """Show a ratio with its range.
+
+    Args:
+        summary: The ratio over rounds.
+
+    Returns:
+        For example "4.52 (4.40 to 4.71)"; empty if there is none.
+    """
+    return f"{summary.median:.2f} ({summary.low:.2f} to {summary.high:.2f})" if summary else ""
+
+
+def show_rate(summary: Spread | None) -> str:
+    """Show a speed with its range.
+
+    Args:
+        summary: Steps per second over rounds.
+
+    Returns:
+        For example "7,210 (7,020 to 7,300)"; empty if there is none.
+    """
+    return f"{summary.median:,.0f} ({summary.low:,.0f} to {summary.high:,.0f})" if summary else ""
+
+
+def agreement_cells(found: Agreement | None) -> list[str]:
+    """Show whether the returns agree.
+
+    Args:
+        found: The comparison.
+
+    Returns:
+        Both means, the standard error of their difference, the seeds with the same return, the verdict.
+    """
+    if found is None:
+        return ["", "", "", "", "no episode has ended"]
+    error = "" if math.isnan(found.standard_error) else f"{found.standard_error:.1f}"
+    verdict = found.verdict if found.verdict == "agree" else f"**{found.verdict}**"
+    return [f"{found.ours:.1f}", f"{found.stock:.1f}", error, f"{found.same} of {found.seeds} seeds", verdict]
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Lay out a Markdown table.
+
+    Args:
+        header: Titles of the columns.
+        rows: As many cells each.
+
+    Returns:
+        Its lines.
+    """
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
