@@ -43,6 +43,10 @@ def sb3_errors_named(what: str) -> Iterator[None]:
         raise UnsupportedSpaceError(f"{what}: {error}") from error
 
 
+UPDATE_NAMES = ("auto", "autograd", "closed_form")
+"""Ways of updating."""
+
+
 def check_arguments(arguments: Mapping[str, Any]) -> None:
     """Check every argument of `PPOScratch` that can be checked without the environment.
 
@@ -95,6 +99,7 @@ def check_objects(arguments: Mapping[str, Any]) -> None:
         raise ArgumentTypeError(f"`tensorboard_log` must be a folder or None, got {arguments['tensorboard_log']!r}.")
     if arguments["sde_sample_freq"] != -1:
         check_positive_integer("sde_sample_freq", arguments["sde_sample_freq"], remedy="-1 means once per rollout")
+    check_choice("update", arguments["update"], UPDATE_NAMES)
     if arguments["torch_threads"] not in ("auto", None):
         remedy = "pass 'auto', None or a number of threads"
         check_positive_integer("torch_threads", arguments["torch_threads"], remedy=remedy)

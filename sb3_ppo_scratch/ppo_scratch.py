@@ -1,7 +1,8 @@
 """`PPOScratch`: Proximal Policy Optimization for Stable-Baselines3, written from scratch.
 
 What is here: the algorithm class: its arguments, and `train`, which reads as the algorithm does. What is not: the
-formulas (`advantages.py`, `updates/losses.py`), and collecting rollouts, saving and loading, which are SB3's.
+formulas (`advantages.py`, `updates/`), collecting rollouts (`rollout_collector.py`), and saving and loading, which are
+SB3's.
 """
 
 import copy
@@ -17,7 +18,6 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import (
     ActorCriticCnnPolicy,
     ActorCriticPolicy,
@@ -29,23 +29,31 @@ from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_ppo_scratch import argument_checks as checks
+from sb3_ppo_scratch.acting import Actor, LeanActor, TorchActor
 from sb3_ppo_scratch.errors import ArgumentError, check_known_names
 from sb3_ppo_scratch.observation_normalizer import absorb_rollout, attach_observation_normalizer, check_normalizable
 from sb3_ppo_scratch.rollout_buffers import default_rollout_buffer_class
+from sb3_ppo_scratch.rollout_collector import RolloutCollector
 from sb3_ppo_scratch.torch_threads import (
     TorchThreads,
     choose_threads,
+    current_threads,
     has_convolutions,
     threads_restored,
     use_threads,
 )
+from sb3_ppo_scratch.update_choice import UpdateChoice, UpdateName
 from sb3_ppo_scratch.update_stats import UpdateStats, explained_variance
-from sb3_ppo_scratch.updates.autograd import UpdateSettings, apply_gradient, evaluate_minibatch, free_graph
+from sb3_ppo_scratch.updates.autograd import free_graph
+from sb3_ppo_scratch.updates.closed_form import ClosedFormUpdate
+from sb3_ppo_scratch.updates.update import Rollout, Update, UpdateSettings
 
 SelfPPOScratch = TypeVar("SelfPPOScratch", bound="PPOScratch")
 
 FloatOrSchedule = float | Schedule
 """A constant, or a callable of the remaining progress (1 at the beginning of `learn`, 0 at its end)."""
+NOT_SAVED = ("_choose_device", "_keep_buffer_class", "_update_choice", "_announced_update", "_threads_outside")
+"""Attributes that a new model makes anew."""
 TB_LOG_NAME = "PPO"
 """A run's name in TensorBoard; stock PPO's, so that what reads stock's logs reads these."""
 Coefficient = float
@@ -59,7 +67,7 @@ def _as_float(value: Any) -> Any:
     return value if callable(value) else float(value)
 
 
-class PPOScratch(OnPolicyAlgorithm):
+class PPOScratch(RolloutCollector):
     """Proximal Policy Optimization with the clipped objective, a drop-in for SB3's PPO.
 
     Every argument of SB3's PPO has the same name, place, meaning and default here; with equal arguments, seed and one
@@ -99,6 +107,9 @@ class PPOScratch(OnPolicyAlgorithm):
             the policy, hence of the saved file, and stand still except between an update and the next rollout.
         torch_threads: Threads of torch while learning: `"auto"` (1 for networks without convolutions on the CPU), a
             number, or None for torch's own setting. Restored afterwards.
+        update: How gradients are computed: `"closed_form"` (derived by hand, in NumPy; several times faster, for MLPs
+            on the CPU), `"autograd"` (torch; for everything), or `"auto"`: the closed form where it covers the policy.
+            All learn the same but for float rounding.
 
     Source:
         Schulman et al., Proximal Policy Optimization Algorithms, https://arxiv.org/abs/1707.06347, algorithm 1.
@@ -147,6 +158,7 @@ class PPOScratch(OnPolicyAlgorithm):
         *,
         normalize_observations: bool = False,
         torch_threads: TorchThreads = "auto",
+        update: UpdateName = "auto",
     ) -> None:
         """Check the arguments, store each under its own name, and build the model from them.
 
@@ -192,12 +204,17 @@ class PPOScratch(OnPolicyAlgorithm):
         self.target_kl = target_kl
         self.normalize_observations = normalize_observations
         self.torch_threads = torch_threads
+        self.update = update
+        self._update_choice, self._announced_update = UpdateChoice(), ""
+        self._threads_outside = current_threads()
         if self.env is not None:
             self._check_environment()
         if _init_setup_model:
             with checks.sb3_errors_named("`policy` cannot be built for this environment"):
                 self._setup_model()
             self._announce_device()
+            if self.verbose >= 1 or update == "closed_form":
+                self._announce_update(self._update_choice.explain(update, self.policy, self.rollout_buffer))
 
     def _check_environment(self) -> None:
         """Check the wrapped environment against the arguments, and warn about a short last minibatch."""
@@ -363,7 +380,7 @@ class PPOScratch(OnPolicyAlgorithm):
         Returns:
             The model itself.
         """
-        with threads_restored():
+        with threads_restored() as self._threads_outside:
             return super().learn(
                 total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
             )
@@ -385,14 +402,23 @@ class PPOScratch(OnPolicyAlgorithm):
         Raises:
             ArgumentError: If a callback has set `n_steps` to what the constructor would refuse.
         """
-        use_threads(choose_threads(self.torch_threads, self.policy, self.device))
+        use_threads(choose_threads(self.torch_threads, self.policy, self.batch_size, self._threads_outside))
         if n_rollout_steps != rollout_buffer.buffer_size:  # a callback has changed `n_steps`
             checks.check_positive_integer("n_steps", n_rollout_steps, remedy="a callback has set it")
             rollout_buffer.buffer_size = n_rollout_steps
         steps_before, started = self.num_timesteps, time.perf_counter()
-        completed = super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
+        completed = self._fill_buffer(env, callback, rollout_buffer, n_rollout_steps)
         self._record_rate("time/rollout_fps", self.num_timesteps - steps_before, started)
         return completed
+
+    def _choose_actor(self) -> Actor:
+        """Choose how the policy acts: without torch where the update goes without it, too.
+
+        Returns:
+            What acts.
+        """
+        update = self._choose_update()
+        return LeanActor(self.policy, update) if isinstance(update, ClosedFormUpdate) else TorchActor(self.policy)
 
     def _record_rate(self, key: str, n_transitions: int, started: float) -> None:
         """Log transitions per second.
@@ -411,8 +437,10 @@ class PPOScratch(OnPolicyAlgorithm):
         self._update_learning_rate(self.policy.optimizer)
         settings = self._read_settings()
         stats = UpdateStats()
+        update = self._choose_update()
+        rollout = update.read(self.rollout_buffer)
         for epoch in range(self.n_epochs):
-            excess_kl = self._train_epoch(settings, stats)
+            excess_kl = self._train_epoch(update, rollout, settings, stats)
             self._n_updates += 1
             if excess_kl is not None:
                 if self.verbose >= 1:
@@ -450,22 +478,50 @@ class PPOScratch(OnPolicyAlgorithm):
         """
         return float(value(self._current_progress_remaining) if callable(value) else value)
 
-    def _train_epoch(self, settings: UpdateSettings, stats: UpdateStats) -> float | None:
+    def _choose_update(self) -> Update:
+        """Choose how to update, and say so if that is news.
+
+        Returns:
+            The update.
+
+        Raises:
+            ArgumentError: If `update` asks for the closed form, and that does not cover the policy.
+        """
+        checks.check_choice("update", self.update, checks.UPDATE_NAMES)
+        update = self._update_choice.choose(self.update, self.policy, self.rollout_buffer)
+        self._announce_update(self._update_choice.description)
+        return update
+
+    def _announce_update(self, description: str) -> None:
+        """Say which update is used and why, if that is news.
+
+        Args:
+            description: Both, in words.
+        """
+        if self.verbose >= 1 and description != self._announced_update:
+            self._announced_update = description
+            print(f"Using the {description}")
+
+    def _train_epoch(
+        self, update: Update, rollout: Rollout, settings: UpdateSettings, stats: UpdateStats
+    ) -> float | None:
         """Pass once over the rollout, in minibatches of random transitions.
 
         Args:
+            update: How the policy is improved.
+            rollout: What was collected.
             settings: What the update uses.
             stats: Collects the figures of each minibatch.
 
         Returns:
             None, or the KL divergence at which the update has to stop, that minibatch not applied.
         """
-        for batch in self.rollout_buffer.get(self.batch_size):
-            figures = evaluate_minibatch(self.policy, batch, settings)
+        for minibatch in rollout.minibatches(self.batch_size):
+            figures = update.evaluate(minibatch, settings)
             stats.add(figures)
             if settings.target_kl is not None and figures.approx_kl > 1.5 * settings.target_kl:
                 return float(figures.approx_kl)
-            apply_gradient(self.policy, figures.loss, settings.max_grad_norm)
+            update.step(settings)
         return None
 
     def _record_update(self, settings: UpdateSettings, stats: UpdateStats) -> None:
@@ -506,7 +562,13 @@ class PPOScratch(OnPolicyAlgorithm):
         Returns:
             Attribute names.
         """
-        return [*super()._excluded_save_params(), "_choose_device", "_keep_buffer_class"]
+        return [
+            *super()._excluded_save_params(),
+            "_choose_device",
+            "_keep_buffer_class",
+            "_update_choice",
+            "_announced_update",
+        ]
 
     def __deepcopy__(self: SelfPPOScratch, memo: dict[int, Any]) -> SelfPPOScratch:
         """Copy everything but the logger (its streams are shared), environments included if they can be copied.
@@ -522,6 +584,7 @@ class PPOScratch(OnPolicyAlgorithm):
         memo[id(self)] = duplicate
         logger = vars(self).get("_logger")
         memo[id(logger)] = logger
+        memo[id(self._update_choice)] = UpdateChoice()
         duplicate.__dict__.update(copy.deepcopy(self.__dict__, memo))
         return duplicate
 

@@ -35,13 +35,58 @@ class _ScratchAdvantages(RolloutBuffer):
         )
         self.returns = self.advantages + self.values
 
+    def _store_observations(self, obs: Any) -> None:
+        """Store one step's observations at the current position.
+
+        Args:
+            obs: Shape (n_envs, *obs_shape), or a dict of such arrays.
+        """
+        raise NotImplementedError
+
+    def add(
+        self,
+        obs: Any,
+        action: np.ndarray,
+        reward: np.ndarray,
+        episode_start: np.ndarray,
+        value: th.Tensor,
+        log_prob: th.Tensor,
+    ) -> None:
+        """Store one step of every environment, with one copy of each number where SB3's makes two or three.
+
+        Args:
+            obs: What was acted upon, shape (n_envs, *obs_shape), or a dict of such arrays.
+            action: Shape (n_envs, *action_shape).
+            reward: Shape (n_envs,).
+            episode_start: Whether the step was the first of its episode, shape (n_envs,).
+            value: Value estimates, shape (n_envs, 1) or (n_envs,).
+            log_prob: Log-probabilities of the actions, shape (n_envs,).
+        """
+        self._store_observations(obs)
+        self.actions[self.pos] = action.reshape(self.n_envs, self.action_dim)
+        self.rewards[self.pos] = reward
+        self.episode_starts[self.pos] = episode_start
+        self.values[self.pos] = value.cpu().numpy().reshape(-1)
+        self.log_probs[self.pos] = log_prob.cpu().numpy().reshape(-1)
+        self.pos += 1
+        self.full = self.full or self.pos == self.buffer_size
+
 
 class ScratchRolloutBuffer(_ScratchAdvantages):
     """Rollout buffer for every observation space but Dict."""
 
+    def _store_observations(self, obs: Any) -> None:
+        """Store observations, shape (n_envs, *obs_shape)."""
+        self.observations[self.pos] = obs.reshape(self.n_envs, *self.obs_shape)
+
 
 class ScratchDictRolloutBuffer(_ScratchAdvantages, DictRolloutBuffer):
     """Rollout buffer for Dict observations."""
+
+    def _store_observations(self, obs: Any) -> None:
+        """Store observations, each shape (n_envs, *obs_shape)."""
+        for name, shape in self.obs_shape.items():
+            self.observations[name][self.pos] = obs[name].reshape(self.n_envs, *shape)
 
 
 def default_rollout_buffer_class(observation_space: spaces.Space[Any]) -> type[RolloutBuffer]:

@@ -1,19 +1,32 @@
-"""How many threads torch uses while a model learns.
+"""How many threads torch and NumPy's matrix products use while a model learns.
 
-What is here: choosing and restoring the number. What is not: threads of environments (those are processes).
+What is here: choosing, limiting and restoring the numbers. What is not: threads of environments (those are processes).
 
 Small networks lose on several threads: handing out a 64 x 64 product takes longer than computing it
 (https://github.com/DLR-RM/stable-baselines3/issues/90).
 """
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import torch as th
+from threadpoolctl import ThreadpoolController
 
 TorchThreads = Literal["auto"] | int | None
 """`"auto"`: one thread for networks without convolutions on the CPU; a number; None: leave torch's setting alone."""
+
+WORTH_SEVERAL_THREADS = 2**27
+"""Parameters times minibatch size from which on matrix products of the CPU gain by several threads."""
+
+
+class Threads(NamedTuple):
+    """Numbers of threads."""
+
+    torch: int
+    blas: int
+    """NumPy's, for matrix products."""
 
 
 class _UserSetting:
@@ -40,43 +53,67 @@ def has_convolutions(module: th.nn.Module) -> bool:
     return any(isinstance(part, convolutions) for part in module.modules())
 
 
-def choose_threads(setting: TorchThreads, policy: th.nn.Module, device: th.device) -> int | None:
-    """Turn the setting into a number of threads.
+def choose_threads(setting: TorchThreads, policy: th.nn.Module, batch_size: int, outside: Threads) -> Threads:
+    """Turn the setting into numbers of threads.
 
     Args:
         setting: The algorithm's `torch_threads`.
         policy: The policy's network.
-        device: Where it runs.
+        batch_size: Transitions per minibatch.
+        outside: The numbers that hold while nothing learns.
 
     Returns:
-        The number, or None to leave torch's setting alone.
+        The numbers.
     """
-    if setting != "auto":
-        return setting
-    if _UserSetting.kept or device.type != "cpu" or has_convolutions(policy):
-        return None
-    return 1
+    if isinstance(setting, int):
+        return Threads(setting, setting)
+    parameters = list(policy.parameters())
+    is_large = batch_size * sum(parameter.numel() for parameter in parameters) >= WORTH_SEVERAL_THREADS
+    on_cpu = all(parameter.device.type == "cpu" for parameter in parameters)
+    leave_alone = setting is None or _UserSetting.kept or not on_cpu or has_convolutions(policy)
+    return Threads(outside.torch if leave_alone or is_large else 1, outside.torch if is_large else 1)
 
 
-def use_threads(count: int | None) -> None:
-    """Let torch use a number of threads from now on.
+def current_threads() -> Threads:
+    """Look up how many threads are in use.
+
+    Returns:
+        The numbers.
+    """
+    return Threads(th.get_num_threads(), max((library.num_threads for library in _blas_libraries()), default=1))
+
+
+def use_threads(threads: Threads) -> None:
+    """Let torch and NumPy use these numbers of threads from now on.
 
     Args:
-        count: The number; None: as many as now.
+        threads: The numbers.
     """
-    if count is not None:
-        th.set_num_threads(count)
+    if th.get_num_threads() != threads.torch:
+        th.set_num_threads(threads.torch)
+    for library in _blas_libraries():
+        if library.num_threads != threads.blas:
+            library.set_num_threads(threads.blas)
 
 
 @contextmanager
-def threads_restored() -> Iterator[None]:
-    """Give torch back as many threads as it had before the block, also after an exception.
+def threads_restored() -> Iterator[Threads]:
+    """Give torch and NumPy back as many threads as they had before the block, also after an exception.
 
     Yields:
-        Nothing.
+        Those numbers.
     """
-    before = th.get_num_threads()
+    blas_before = [library.num_threads for library in _blas_libraries()]
+    before = current_threads()
     try:
-        yield
+        yield before
     finally:
-        th.set_num_threads(before)
+        th.set_num_threads(before.torch)
+        for library, count in zip(_blas_libraries(), blas_before, strict=True):
+            library.set_num_threads(count)
+
+
+@functools.cache
+def _blas_libraries() -> list[Any]:
+    """Find the libraries that multiply NumPy's matrices; looked up once, which takes milliseconds."""
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)

@@ -4,23 +4,25 @@ What is here: collecting figures without waiting for the device at each minibatc
 figures (`updates/losses.py`).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch as th
 from numpy.typing import NDArray
 from stable_baselines3.common.logger import Logger
 
-from sb3_ppo_scratch.updates.autograd import MinibatchFigures
+from sb3_ppo_scratch.updates.update import Figure, MinibatchFigures
 
 
 class UpdateStats:
     """Collects the figures of each minibatch and logs their means over the whole update."""
 
     def __init__(self) -> None:
-        self._rows: list[th.Tensor] = []
+        self._rows: list[MinibatchFigures] = []
 
     def add(self, figures: MinibatchFigures) -> None:
-        """Remember one minibatch's figures; they stay on the device until `means`."""
-        self._rows.append(th.stack(figures).detach())
+        """Remember one minibatch's figures; those on a device stay there until `means`."""
+        self._rows.append(figures)
 
     def means(self) -> dict[str, float]:
         """Average every figure over the minibatches seen, each minibatch counting once.
@@ -28,10 +30,8 @@ class UpdateStats:
         Returns:
             Figure name to mean; empty if nothing was added.
         """
-        if not self._rows:
-            return {}
-        averages = th.stack(self._rows).cpu().double().mean(dim=0).tolist()
-        return dict(zip(MinibatchFigures._fields, averages, strict=True))
+        columns = zip(*self._rows, strict=True)
+        return {name: _mean(column) for name, column in zip(MinibatchFigures._fields, columns, strict=False)}
 
     def record(self, logger: Logger) -> None:
         """Write every mean as `train/<figure>`.
@@ -41,6 +41,13 @@ class UpdateStats:
         """
         for name, mean in self.means().items():
             logger.record(f"train/{name}", mean)
+
+
+def _mean(figures: Sequence[Figure]) -> float:
+    """Average numbers or 0-d tensors, which are fetched from their device at once."""
+    if isinstance(figures[0], th.Tensor):
+        return float(th.stack([th.as_tensor(figure) for figure in figures]).cpu().double().mean())
+    return sum(map(float, figures)) / len(figures)
 
 
 def explained_variance(predictions: NDArray[np.float32], targets: NDArray[np.float32]) -> float:

@@ -1,11 +1,14 @@
-"""`PPOScratch` equals stock PPO: the same parameters after three iterations, feature by feature.
+"""`PPOScratch` equals stock PPO: the same parameters after three iterations, feature by feature, with each update.
 
-Each case trains stock PPO and `PPOScratch` from the same seed and compares all parameters. To show that a case tests
+Each case trains stock PPO and `PPOScratch` from the same seed and compares all parameters, once per way of updating;
+where the closed form does not cover a case, it has to say so by name. To show that a case tests
 what it is named after, it also asserts that the feature acted, and that stock PPO *without* it ends elsewhere, although
 it starts from the same random state and from the same parameters (those that have the same shapes without the feature).
 """
 
+import functools
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,10 +27,13 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_ppo_scratch import PPOScratch
+from sb3_ppo_scratch.updates.autograd import AutogradUpdate
+from sb3_ppo_scratch.updates.closed_form import ClosedFormUpdate
 from tests.envs import ENDINGS, EndingsEnv
 
-BOUND = 1e-6
-"""Largest difference of any parameter between stock PPO and the autograd update, one torch thread (see README)."""
+BOUNDS = {"autograd": 1e-6, "closed_form": 1e-5}
+"""Largest difference of any parameter between stock PPO and each update, one torch thread (see README)."""
+UPDATES = sorted(BOUNDS)
 ITERATIONS = 3
 N_ENVS = 4
 N_STEPS = 16
@@ -51,6 +57,17 @@ class SmallCnn(BaseFeaturesExtractor):
 
     def forward(self, observations: th.Tensor) -> th.Tensor:
         return self.layers(observations)
+
+
+class MlpExtractor(BaseFeaturesExtractor):
+    """One layer, written as users write them."""
+
+    def __init__(self, observation_space: spaces.Box) -> None:
+        super().__init__(observation_space, features_dim=12)
+        self.linear = th.nn.Linear(int(np.prod(observation_space.shape)), 12)
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        return th.relu(self.linear(observations.flatten(1)))
 
 
 SMALL_NETWORKS = {"features_extractor_class": SmallCnn, "net_arch": {"pi": [16], "vf": [32, 8]}}
@@ -135,6 +152,19 @@ def assert_learned_and_clipped(model: OnPolicyAlgorithm, evidence: Evidence) -> 
     assert max(evidence.clip_fractions) > 0, "no ratio was clipped"
 
 
+class CaseEnv(EndingsEnv):
+    """Draws from every kind of observation space."""
+
+    def _draw(self, space: spaces.Space[Any]) -> Any:
+        if isinstance(space, spaces.MultiDiscrete):
+            return self.np_random.integers(space.nvec)
+        if isinstance(space, spaces.MultiBinary):
+            return self.np_random.integers(0, 2, space.shape, dtype=np.int8)
+        if space.dtype == np.float64:
+            return self.np_random.normal(self.episode % 3, 1.0, space.shape)
+        return super()._draw(space)
+
+
 Check = Callable[[OnPolicyAlgorithm, Evidence], bool]
 
 
@@ -154,9 +184,11 @@ class Case:
     wrap: Callable[[DummyVecEnv], Any] = lambda env: env
     off_wrap: Callable[[DummyVecEnv], Any] | None = None
     acted: Check = lambda model, evidence: True
+    not_covered: str = ""
+    """What the closed form says that it does not cover; empty: nothing."""
 
     def train(
-        self, algorithm: type[OnPolicyAlgorithm], *, off_from: Evidence | None = None
+        self, algorithm: type[OnPolicyAlgorithm], *, off_from: Evidence | None = None, **own: Any
     ) -> tuple[OnPolicyAlgorithm, Evidence]:
         """Train with the feature, or without it from where a run with it (`off_from`) began."""
         off = off_from is not None
@@ -165,17 +197,34 @@ class Case:
         arguments = {"n_steps": N_STEPS * N_ENVS // n_envs, "batch_size": 16, "n_epochs": 4, "learning_rate": 3e-3}
         arguments |= self.arguments | (self.off if off else {})
         env = wrap(DummyVecEnv([partial(self._make, index, off=off) for index in range(n_envs)]))
-        model = algorithm(self.policy, env, seed=7, device="cpu", **arguments)
+        model = algorithm(self.policy, env, seed=7, device="cpu", **arguments, **own)
         if off_from is not None:
             off_from.restore_start(model)
         evidence = Evidence()
         model.learn(ITERATIONS * N_STEPS * N_ENVS, callback=evidence)
         return model, evidence
 
-    def _make(self, index: int, *, off: bool) -> EndingsEnv:
+    def _make(self, index: int, *, off: bool) -> CaseEnv:
         first = index % len(LENGTHS)
         what = {"action_space": self.action_space, "observation_space": self.observation_space}
-        return EndingsEnv(lengths=LENGTHS[first:] + LENGTHS[:first], **what | (self.off_environment if off else {}))
+        return CaseEnv(lengths=LENGTHS[first:] + LENGTHS[:first], **what | (self.off_environment if off else {}))
+
+
+SDE = "the action distribution StateDependentNoiseDistribution"
+
+
+def optimizer_case(name: str, optimizer_class: type[th.optim.Optimizer] = th.optim.Adam, **options: Any) -> Case:
+    return Case(
+        name,
+        BOX,
+        arguments={"policy_kwargs": {"optimizer_class": optimizer_class, "optimizer_kwargs": options}},
+        off={"policy_kwargs": {}},
+    )
+
+
+def widths_case(name: str, net_arch: Any, other: Any, learning_rate: float = 3e-3) -> Case:
+    arguments = {"policy_kwargs": {"net_arch": net_arch}, "learning_rate": learning_rate}
+    return Case(name, arguments=arguments, off={"policy_kwargs": {"net_arch": other}})
 
 
 CASES = [
@@ -215,24 +264,33 @@ CASES = [
         off={"target_kl": None},
         acted=lambda model, evidence: ITERATIONS < optimizer_steps(model) < full_optimizer_steps(model),
     ),
-    Case("use_sde", BOX, arguments={"use_sde": True, "sde_sample_freq": 4}, off={"use_sde": False}),
+    Case(
+        "use_sde",
+        BOX,
+        arguments={"use_sde": True, "sde_sample_freq": 4},
+        off={"use_sde": False},
+        not_covered=SDE,
+    ),
     Case(
         "sde_sample_freq",
         BOX,
         arguments={"use_sde": True, "sde_sample_freq": 4},
         off={"sde_sample_freq": -1},
+        not_covered=SDE,
     ),
     Case(
         "squashed_sde",
         BOX,
         arguments={"use_sde": True, "ent_coef": 0.01, "policy_kwargs": {"squash_output": True}},
         off={"policy_kwargs": {"squash_output": False}},
+        not_covered=SDE,
     ),
     Case(
         "dict_observations",
         observation_space=DICT,
         policy="MultiInputPolicy",
         off_environment={"zeroed": ("place",)},
+        not_covered="Dict observations",
     ),
     Case(
         "small_cnn",
@@ -240,6 +298,7 @@ CASES = [
         policy="CnnPolicy",
         arguments={"policy_kwargs": {"features_extractor_class": SmallCnn}},
         off={"policy_kwargs": {"features_extractor_class": SmallCnn, "normalize_images": False}},
+        not_covered="the operation Conv2d",
     ),
     Case(
         "short_last_minibatch",
@@ -288,6 +347,7 @@ CASES = [
         policy="CnnPolicy",
         arguments={"policy_kwargs": {**SMALL_NETWORKS, "share_features_extractor": False}},
         off={"policy_kwargs": {**SMALL_NETWORKS, "share_features_extractor": True}},
+        not_covered="the operation Conv2d",
     ),
     Case(
         "relu",
@@ -298,26 +358,117 @@ CASES = [
         "plain_sgd",
         arguments={"policy_kwargs": {"optimizer_class": th.optim.SGD}, "learning_rate": 0.7},
         off={"policy_kwargs": {"optimizer_class": th.optim.Adam}},
+        not_covered="the optimiser SGD",
     ),
     Case(
         "discrete_observations",
         observation_space=spaces.Discrete(5),
         off_environment={"observation_space": spaces.Box(-np.inf, np.inf, (5,), np.float32)},
     ),
+    Case(
+        "multi_discrete_observations",
+        observation_space=spaces.MultiDiscrete([2, 3]),
+        off_environment={"observation_space": spaces.Box(-np.inf, np.inf, (5,), np.float32)},
+    ),
+    Case(
+        "multi_binary_observations",
+        observation_space=spaces.MultiBinary(5),
+        off_environment={"observation_space": spaces.Box(-np.inf, np.inf, (5,), np.float32)},
+    ),
+    Case(
+        "flattened_image",
+        observation_space=spaces.Box(0, 255, (3, 6, 6), np.uint8),
+        off={"policy_kwargs": {"normalize_images": False}},
+    ),
+    Case(
+        "custom_mlp_extractor",
+        BOX,
+        arguments={"policy_kwargs": {"features_extractor_class": MlpExtractor}},
+        off={"policy_kwargs": {}},
+    ),
+    Case(
+        "separate_custom_mlp_extractors",
+        arguments={"policy_kwargs": {"features_extractor_class": MlpExtractor, "share_features_extractor": False}},
+        off={"policy_kwargs": {"features_extractor_class": MlpExtractor}},
+    ),
+    widths_case("other_widths_for_actor_and_critic", {"pi": [8], "vf": [32, 16, 8]}, {"pi": [8], "vf": [32]}, 1e-2),
+    widths_case("linear_actor", {"pi": [], "vf": [16]}, {"pi": [16], "vf": [16]}),
+    widths_case("linear_critic", {"pi": [16], "vf": []}, {"pi": [16], "vf": [16]}),
+    widths_case("linear_actor_and_critic", [], [16]),
+    Case("actions_of_two_dimensions", spaces.Box(-0.5, 0.5, (2, 2)), off_environment={"action_space": BOX}),
+    optimizer_case("adamw", th.optim.AdamW, weight_decay=0.5),
+    optimizer_case("adam_betas", betas=(0.7, 0.9)),
+    optimizer_case("adam_eps", eps=1e-2),
+    optimizer_case("adam_weight_decay", weight_decay=0.1),
+    optimizer_case("adam_amsgrad", amsgrad=True),
+    optimizer_case("adam_maximize", maximize=True),
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_parameters_equal_stock_ppos_and_the_feature_made_a_difference(case: Case) -> None:
-    stock, stock_evidence = case.train(PPO)
-    ours, evidence = case.train(PPOScratch)
-    without, _ = case.train(PPO, off_from=stock_evidence)
+@functools.cache
+def train_stock(index: int) -> tuple[OnPolicyAlgorithm, Evidence, dict[str, th.Tensor]]:
+    """Stock PPO with a case's feature, and its parameters without it; trained once for all updates."""
+    stock, evidence = CASES[index].train(PPO)
+    without, _ = CASES[index].train(PPO, off_from=evidence)
+    return stock, evidence, named_parameters(without)
 
-    assert (parameters(ours) - parameters(stock)).abs().max() <= BOUND
+
+@pytest.fixture
+def steps_taken(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts the optimiser steps of each update."""
+    counts: Counter[str] = Counter()
+
+    def count(update_class: type[Any], name: str) -> None:
+        step = update_class.step
+
+        def counted(*arguments: Any) -> None:
+            counts[name] += 1
+            step(*arguments)
+
+        monkeypatch.setattr(update_class, "step", counted)
+
+    count(AutogradUpdate, "autograd")
+    count(ClosedFormUpdate, "closed_form")
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("index", "update"),
+    [
+        pytest.param(index, update, id=f"{case.name}-{update}")
+        for index, case in enumerate(CASES)
+        for update in UPDATES
+        if update == "autograd" or not case.not_covered
+    ],
+)
+def test_parameters_equal_stock_ppos_and_the_feature_made_a_difference(
+    index: int, update: str, steps_taken: Counter[str]
+) -> None:
+    case = CASES[index]
+    stock, stock_evidence, without = train_stock(index)
+    ours, evidence = case.train(PPOScratch, update=update)
+
+    assert (parameters(ours) - parameters(stock)).abs().max() <= BOUNDS[update]
+    assert steps_taken == {update: optimizer_steps(stock) if case.name != "plain_sgd" else full_optimizer_steps(ours)}
     assert_learned_and_clipped(stock, stock_evidence)
     assert case.acted(ours, evidence), "the feature did not act"
-    difference = largest_common_difference(named_parameters(without), named_parameters(ours))
-    assert difference > BOUND, "stock without it agrees"
+    difference = largest_common_difference(without, named_parameters(ours))
+    assert difference > BOUNDS[update], "stock without it agrees"
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES if case.not_covered])
+def test_closed_form_says_by_name_what_it_does_not_cover(case: Case) -> None:
+    with pytest.raises(ValueError, match=rf"`update='closed_form'` does not cover {case.not_covered}"):
+        case.train(PPOScratch, update="closed_form")
+
+
+@pytest.mark.parametrize("update", UPDATES)
+def test_parameters_equal_stock_ppos_for_float64_observations(update: str) -> None:
+    case = Case("float64", BOX, spaces.Box(-np.inf, np.inf, (3,), np.float64))
+    (stock, _), (ours, evidence) = case.train(PPO), case.train(PPOScratch, update=update)
+    assert ours.rollout_buffer.observations.dtype == np.float64
+    assert (parameters(ours) - parameters(stock)).abs().max() <= BOUNDS[update]
+    assert_learned_and_clipped(ours, evidence)
 
 
 CARTPOLE_ZOO = {
@@ -326,59 +477,75 @@ CARTPOLE_ZOO = {
 LANDER_ZOO = {"n_steps": 128, "n_epochs": 4, "gae_lambda": 0.98, "gamma": 0.999, "ent_coef": 0.01}
 
 
-@pytest.mark.parametrize(
-    ("env_id", "arguments"),
-    [
-        ("CartPole-v1", {}),
-        ("CartPole-v1", CARTPOLE_ZOO),
-        # At the default learning rate, no ratio of the discrete lander is clipped within three iterations.
-        ("LunarLander-v3", {**LANDER_ZOO, "learning_rate": 1e-3}),
-        ("LunarLanderContinuous-v3", LANDER_ZOO),
-    ],
-    ids=["cartpole_defaults", "cartpole_zoo", "lander_zoo", "continuous_lander_zoo"],
-)
-def test_parameters_equal_stock_ppos_on_real_environments(env_id: str, arguments: dict[str, Any]) -> None:
+REAL_ENVIRONMENTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "cartpole_defaults": ("CartPole-v1", {}),
+    "cartpole_zoo": ("CartPole-v1", CARTPOLE_ZOO),
+    # At the default learning rate, no ratio of the discrete lander is clipped within three iterations.
+    "lander_zoo": ("LunarLander-v3", {**LANDER_ZOO, "learning_rate": 1e-3}),
+    "continuous_lander_zoo": ("LunarLanderContinuous-v3", LANDER_ZOO),
+}
+
+
+def train_for_real(name: str, algorithm: type[OnPolicyAlgorithm], **own: Any) -> tuple[OnPolicyAlgorithm, Evidence]:
     import gymnasium as gym
 
-    n_envs, models = 8, []
-    for algorithm in (PPO, PPOScratch):
-        env = DummyVecEnv([lambda: gym.make(env_id) for _ in range(n_envs)])
-        model = algorithm("MlpPolicy", env, seed=1, device="cpu", **({"n_steps": 256} | arguments))
-        evidence = Evidence()
-        models.append(model.learn(3 * model.n_steps * n_envs, callback=evidence))
-        assert_learned_and_clipped(model, evidence)
-    assert (parameters(models[0]) - parameters(models[1])).abs().max() <= BOUND
-    assert models[0].num_timesteps == models[1].num_timesteps
+    env_id, arguments = REAL_ENVIRONMENTS[name]
+    env = DummyVecEnv([lambda: gym.make(env_id) for _ in range(8)])
+    model = algorithm("MlpPolicy", env, seed=1, device="cpu", **({"n_steps": 256} | arguments), **own)
+    evidence = Evidence()
+    return model.learn(3 * model.n_steps * 8, callback=evidence), evidence
 
 
+@functools.cache
+def train_stock_for_real(name: str) -> OnPolicyAlgorithm:
+    stock, evidence = train_for_real(name, PPO)
+    assert_learned_and_clipped(stock, evidence)
+    return stock
+
+
+@pytest.mark.parametrize("update", UPDATES)
+@pytest.mark.parametrize("name", REAL_ENVIRONMENTS)
+def test_parameters_equal_stock_ppos_on_real_environments(name: str, update: str, steps_taken: Counter[str]) -> None:
+    ours, evidence = train_for_real(name, PPOScratch, update=update)
+    stock = train_stock_for_real(name)
+    assert_learned_and_clipped(ours, evidence)
+    assert (parameters(ours) - parameters(stock)).abs().max() <= BOUNDS[update]
+    assert ours.num_timesteps == stock.num_timesteps
+    assert steps_taken == {update: optimizer_steps(stock)}
+
+
+@pytest.mark.parametrize("update", UPDATES)
 @pytest.mark.parametrize("patched", [False, True], ids=["gymnasium", "rl_zoo3"])
-def test_episodes_cut_by_either_time_limit_equal_stock_ppos_and_bootstrap(patched: bool) -> None:
+def test_episodes_cut_by_either_time_limit_equal_stock_ppos_and_bootstrap(patched: bool, update: str) -> None:
     """rl_zoo3 replaces Gymnasium's TimeLimit by one that sets `truncated` only if the episode is not over already."""
     from rl_zoo3.gym_patches import PatchedTimeLimit
 
     [original] = [base for base in PatchedTimeLimit.__mro__ if base.__name__ == "TimeLimit"]
     time_limit = PatchedTimeLimit if patched else original
 
-    def train(algorithm: type[OnPolicyAlgorithm], *, cut: bool = True) -> tuple[OnPolicyAlgorithm, Evidence]:
+    def train(
+        algorithm: type[OnPolicyAlgorithm], *, cut: bool = True, **own: Any
+    ) -> tuple[OnPolicyAlgorithm, Evidence]:
         def make() -> Any:
             env = EndingsEnv(DISCRETE, lengths=(5, 9), endings=("terminated",))
             return time_limit(env, max_episode_steps=5) if cut else env
 
         arguments = {"n_steps": N_STEPS, "batch_size": 16, "gamma": 0.9, "learning_rate": 3e-3}
-        model = algorithm("MlpPolicy", DummyVecEnv([make] * N_ENVS), seed=7, **arguments)
+        model = algorithm("MlpPolicy", DummyVecEnv([make] * N_ENVS), seed=7, **arguments, **own)
         evidence = Evidence()
         return model.learn(ITERATIONS * N_STEPS * N_ENVS, callback=evidence), evidence
 
-    (stock, _), (ours, evidence), (uncut, _) = train(PPO), train(PPOScratch), train(PPO, cut=False)
-    assert (parameters(ours) - parameters(stock)).abs().max() <= BOUND
+    (stock, _), (ours, evidence), (uncut, _) = train(PPO), train(PPOScratch, update=update), train(PPO, cut=False)
+    assert (parameters(ours) - parameters(stock)).abs().max() <= BOUNDS[update]
     assert_learned_and_clipped(ours, evidence)
-    assert (parameters(ours) - parameters(uncut)).abs().max() > BOUND
+    assert (parameters(ours) - parameters(uncut)).abs().max() > BOUNDS[update]
     assert evidence.terminal_observations > len(evidence.endings) > 3, "no episode was cut without ending"
 
 
-def test_log_equals_stock_ppos_where_stock_logs_means() -> None:
+@pytest.mark.parametrize("update", UPDATES)
+def test_log_equals_stock_ppos_where_stock_logs_means(update: str) -> None:
     case = Case("log", BOX, arguments={"clip_range_vf": 0.2, "ent_coef": 0.01})
-    (stock, _), (ours, _) = case.train(PPO), case.train(PPOScratch)
+    (stock, _), (ours, _) = case.train(PPO), case.train(PPOScratch, update=update)
     expected, logged = stock.logger.name_to_value, ours.logger.name_to_value
     assert set(expected) == set(logged) - {"time/rollout_fps", "time/update_fps"}
     differs_by_design = {"train/approx_kl", "train/loss"}
@@ -386,11 +553,11 @@ def test_log_equals_stock_ppos_where_stock_logs_means() -> None:
         assert logged[key] == pytest.approx(expected[key], rel=1e-4, abs=1e-6), key
 
 
-def test_the_same_seed_gives_the_same_run_and_another_seed_does_not() -> None:
+@pytest.mark.parametrize("update", UPDATES)
+def test_the_same_seed_gives_the_same_run_and_another_seed_does_not(update: str) -> None:
     case = Case("repeat", BOX)
-    first, second = parameters(case.train(PPOScratch)[0]), parameters(case.train(PPOScratch)[0])
+    first, second = (parameters(case.train(PPOScratch, update=update)[0]) for _ in range(2))
     assert th.equal(first, second)
-    case.arguments["seed"] = 7
     env = DummyVecEnv([lambda: EndingsEnv(BOX)])
     assert not th.equal(
         parameters(PPOScratch("MlpPolicy", env, seed=8)), parameters(PPOScratch("MlpPolicy", env, seed=7))

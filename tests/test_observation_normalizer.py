@@ -13,8 +13,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from sb3_ppo_scratch import PPOScratch, ppo_scratch
+from sb3_ppo_scratch import PPOScratch
 from sb3_ppo_scratch.observation_normalizer import CLIP, MINIMUM_STD, ObservationNormalizer
+from sb3_ppo_scratch.updates.autograd import AutogradUpdate
+from sb3_ppo_scratch.updates.closed_form import ClosedFormUpdate
 from tests.envs import EndingsEnv
 
 BOX = spaces.Box(-0.5, 0.5, (2,), np.float32)
@@ -64,22 +66,23 @@ def test_statistics_stand_still_during_a_rollout() -> None:
     assert recorder.counts == [0.0] * 16 + [32.0] * 16 + [64.0] * 16
 
 
-def test_first_ratio_of_each_update_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    # One environment and minibatches of one: the update then evaluates what the rollout evaluated, bit for bit.
-    ratios: list[float] = []
-    evaluate = ppo_scratch.evaluate_minibatch
+@pytest.mark.parametrize("update_class", [AutogradUpdate, ClosedFormUpdate], ids=["autograd", "closed_form"])
+def test_first_ratio_of_each_update_is_one(update_class: type[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    # One environment and minibatches of one: the update then evaluates what the rollout evaluated, and the KL
+    # divergence r - 1 - log r of a minibatch is 0 where its ratio r is 1.
+    divergences: list[float] = []
+    evaluate = update_class.evaluate
 
-    def spy(policy: Any, batch: Any, settings: Any) -> Any:
-        with th.no_grad():
-            _, log_prob, _ = policy.evaluate_actions(batch.observations, batch.actions)
-        ratios.extend((log_prob - batch.old_log_prob).exp().tolist())
-        return evaluate(policy, batch, settings)
+    def spy(self: Any, minibatch: Any, settings: Any) -> Any:
+        figures = evaluate(self, minibatch, settings)
+        divergences.append(float(figures.approx_kl))
+        return figures
 
-    monkeypatch.setattr(ppo_scratch, "evaluate_minibatch", spy)
-    model_of(n_envs=1, batch_size=1, n_epochs=1, normalize_advantage=False, learning_rate=0.03).learn(64)
-    first_of_each_update = ratios[::16]
-    assert first_of_each_update == [1.0] * 4
-    assert min(ratios) < 0.99
+    monkeypatch.setattr(update_class, "evaluate", spy)
+    update = "autograd" if update_class is AutogradUpdate else "closed_form"
+    model_of(n_envs=1, batch_size=1, n_epochs=1, normalize_advantage=False, learning_rate=0.03, update=update).learn(64)
+    assert divergences[::16] == pytest.approx([0.0] * 4, abs=1e-6)
+    assert max(divergences) > 1e-3
 
 
 def test_prediction_and_evaluation_leave_the_statistics_alone() -> None:

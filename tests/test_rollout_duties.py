@@ -25,7 +25,8 @@ from stable_baselines3.common.type_aliases import RolloutBufferSamples
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_ppo_scratch import PPOScratch
-from sb3_ppo_scratch.updates.autograd import UpdateSettings, evaluate_minibatch
+from sb3_ppo_scratch.updates.autograd import evaluate_minibatch
+from sb3_ppo_scratch.updates.update import UpdateSettings
 
 FIELDS = ("observations", "actions", "rewards", "episode_starts", "values", "log_probs", "advantages", "returns")
 BOX = spaces.Box(np.array([-0.5, -0.2], np.float32), np.array([0.3, 0.4], np.float32))
@@ -78,12 +79,22 @@ def value_of(label: float, episode: float, step: float) -> float:
     return 2.0 + 10.0 * label + episode + 0.1 * step
 
 
+UPDATE = {"update": "autograd"}
+"""What `linear_model` updates with; in the closed form rollouts, too, go without torch (and SGD is not covered)."""
+
+
+@pytest.fixture(params=["autograd", "closed_form"])
+def each_update(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(UPDATE, "update", request.param)
+
+
 def linear_model(*environments: gym.Env[Any, Any], **arguments: Any) -> PPOScratch:
     """A model of one linear layer each, plain SGD, one epoch of one minibatch, and no learning unless asked for."""
-    settings: dict[str, Any] = {"n_steps": 4, "n_epochs": 1, "learning_rate": 0.0, "seed": 0, "device": "cpu"}
+    settings: dict[str, Any] = {"n_steps": 4, "n_epochs": 1, "learning_rate": 0.0, "seed": 0, "device": "cpu", **UPDATE}
     settings |= {"normalize_advantage": False, "max_grad_norm": math.inf, **arguments}
     settings.setdefault("batch_size", settings["n_steps"] * len(environments))
-    policy_kwargs = {"net_arch": [], "optimizer_class": th.optim.SGD, **settings.pop("policy_kwargs", {})}
+    optimizer_class = th.optim.SGD if settings["update"] == "autograd" else th.optim.Adam
+    policy_kwargs = {"net_arch": [], "optimizer_class": optimizer_class, **settings.pop("policy_kwargs", {})}
     env = DummyVecEnv([lambda environment=environment: environment for environment in environments])
     model = PPOScratch("MlpPolicy", env, policy_kwargs=policy_kwargs, **settings)
     with th.no_grad():
@@ -162,6 +173,7 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 # -- rewards, values, advantages ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("each_update")
 def test_return_contains_the_value_after_the_last_step_only_where_the_episode_goes_on() -> None:
     # Rewards 1, 2, 3, 4 and gamma 1/2 give 1 + 2/2 + 3/4 + 4/8 = 3.25; what follows counts 1/16.
     model = linear_model(LabelledEnv(0), LabelledEnv(1, script=((4, "terminated"),)), gamma=0.5, gae_lambda=1.0)
@@ -169,6 +181,7 @@ def test_return_contains_the_value_after_the_last_step_only_where_the_episode_go
     np.testing.assert_allclose(rollout["returns"][0], [3.25 + value_of(0, 0, 4) / 16, 3.25], rtol=1e-6)
 
 
+@pytest.mark.usefixtures("each_update")
 def test_advantages_follow_gae_by_hand() -> None:
     # V = 2, 2.1, 2.2: delta_1 = 2 + 2.2/2 - 2.1 = 1, delta_0 = 1 + 2.1/2 - 2 = 0.05, A_0 = 0.05 + 1/2 * 1/2 * 1.
     [rollout] = collect(linear_model(LabelledEnv(), n_steps=2, gamma=0.5, gae_lambda=0.5))
@@ -176,6 +189,7 @@ def test_advantages_follow_gae_by_hand() -> None:
     np.testing.assert_allclose(rollout["returns"].ravel(), [2.3, 3.1], rtol=1e-5)
 
 
+@pytest.mark.usefixtures("each_update")
 def test_advantages_stop_at_the_end_of_an_episode() -> None:
     # Episodes of two steps, rewards 1 and 2, gamma 1/2, lambda 1: returns 1 + 2/2 and 2, twice.
     model = linear_model(LabelledEnv(script=((2, "terminated"),)), gamma=0.5, gae_lambda=1.0)
@@ -183,6 +197,7 @@ def test_advantages_stop_at_the_end_of_an_episode() -> None:
     np.testing.assert_allclose(rollout["returns"].ravel(), [2.0, 2.0, 2.0, 2.0], rtol=1e-6)
 
 
+@pytest.mark.usefixtures("each_update")
 @pytest.mark.parametrize(
     ("ending", "bootstrapped"), [("terminated", 0.0), ("truncated", 0.5 * value_of(1, 0, 2)), ("both", 0.0)]
 )
@@ -195,12 +210,14 @@ def test_reward_contains_the_terminal_observations_value_only_at_a_pure_truncati
     np.testing.assert_allclose(rollout["rewards"][:, 1], [1.0, 2.0 + bootstrapped, 1.0, 2.0], rtol=1e-6)
 
 
+@pytest.mark.usefixtures("each_update")
 def test_truncation_at_the_last_step_of_a_rollout_counts_its_value_once() -> None:
     [rollout] = collect(linear_model(LabelledEnv(script=((4, "truncated"),)), gamma=0.5, gae_lambda=1.0))
     expected = 1 + 2 / 2 + 3 / 4 + (4 + 0.5 * value_of(0, 0, 4)) / 8
     assert rollout["returns"][0, 0] == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.usefixtures("each_update")
 def test_buffer_holds_the_observation_acted_upon_and_its_value() -> None:
     [rollout] = collect(linear_model(LabelledEnv(0, script=((3, "terminated"),)), LabelledEnv(1)))
     expected = [[(0, 0, 0), (1, 0, 0)], [(0, 0, 1), (1, 0, 1)], [(0, 0, 2), (1, 0, 2)], [(0, 1, 0), (1, 0, 3)]]
@@ -209,6 +226,7 @@ def test_buffer_holds_the_observation_acted_upon_and_its_value() -> None:
     np.testing.assert_allclose(rollout["values"], values, rtol=1e-6)
 
 
+@pytest.mark.usefixtures("each_update")
 def test_episode_starts_mark_first_steps_also_across_rollouts() -> None:
     model = linear_model(LabelledEnv(0, script=((3, "terminated"),)), LabelledEnv(1, script=((4, "truncated"),)))
     first, second = collect(model, n_rollouts=2)
@@ -219,6 +237,7 @@ def test_episode_starts_mark_first_steps_also_across_rollouts() -> None:
 # -- actions -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("each_update")
 def test_each_environment_receives_its_own_actions_clipped_while_the_buffer_keeps_the_samples() -> None:
     environments = [LabelledEnv(label, BOX) for label in range(3)]
     [rollout] = collect(linear_model(*environments, n_steps=8))
@@ -229,6 +248,7 @@ def test_each_environment_receives_its_own_actions_clipped_while_the_buffer_keep
     assert outside.any(axis=(0, 1)).all(), "no sample fell outside the bounds"
 
 
+@pytest.mark.usefixtures("each_update")
 def test_each_environment_receives_its_own_discrete_actions() -> None:
     environments = [LabelledEnv(label) for label in range(3)]
     [rollout] = collect(linear_model(*environments, n_steps=8))
@@ -237,6 +257,7 @@ def test_each_environment_receives_its_own_discrete_actions() -> None:
     assert not np.array_equal(received, received[:, ::-1])
 
 
+@pytest.mark.usefixtures("each_update")
 def test_stored_log_probabilities_are_those_of_the_stored_gaussian_samples() -> None:
     model = linear_model(LabelledEnv(0, BOX), LabelledEnv(1, BOX), policy_kwargs={"log_std_init": -0.5})
     [rollout] = collect(model)
@@ -245,6 +266,7 @@ def test_stored_log_probabilities_are_those_of_the_stored_gaussian_samples() -> 
     np.testing.assert_allclose(rollout["log_probs"], expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.usefixtures("each_update")
 def test_stored_log_probabilities_are_those_of_the_stored_discrete_actions() -> None:
     model = linear_model(LabelledEnv(0), LabelledEnv(1))
     [rollout] = collect(model)
@@ -346,11 +368,11 @@ def test_minibatch_of_discrete_actions_has_one_log_probability_each_and_the_loss
         clip_range=0.2, clip_range_vf=None, normalize_advantage=False,
         ent_coef=0.0, vf_coef=0.5, max_grad_norm=1.0, target_kl=None,
     )  # fmt: skip
-    figures = evaluate_minibatch(model.policy, batch, settings)
+    loss, figures = evaluate_minibatch(model.policy, batch, settings)
     # Smaller of clipped and unclipped: 1.2 * 1, 0.5 * 1, 1 * -2, 1.1 * 3, on average 0.75; every value is wrong by 2.
     assert figures.policy_gradient_loss.item() == pytest.approx(-0.75, rel=1e-5)
     assert figures.value_loss.item() == pytest.approx(4.0, rel=1e-5)
-    assert figures.loss.item() == pytest.approx(-0.75 + 0.5 * 4.0, rel=1e-5)
+    assert figures.loss.item() == loss.item() == pytest.approx(-0.75 + 0.5 * 4.0, rel=1e-5)
     assert figures.clip_fraction.item() == pytest.approx(0.5)
     assert figures.approx_kl.item() == pytest.approx(np.mean(ratios - 1 - np.log(ratios)), rel=1e-4)
     assert model.policy.action_dist.distribution.log_prob(th.as_tensor(actions)).shape == (4,)
@@ -533,12 +555,14 @@ def test_update_that_stops_early_stops_altogether() -> None:
 # -- callbacks, log, modes ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("each_update")
 def test_timesteps_grow_by_the_number_of_environments_before_each_on_step() -> None:
     recorder = RolloutRecorder()
     linear_model(*[LabelledEnv(label) for label in range(3)]).learn(24, callback=recorder)
     assert recorder.timesteps == [3, 6, 9, 12, 15, 18, 21, 24]
 
 
+@pytest.mark.usefixtures("each_update")
 def test_callback_that_returns_false_stops_learning_without_an_update() -> None:
     class StopAtThirdStep(RolloutRecorder):
         def _on_step(self) -> bool:
@@ -565,6 +589,7 @@ class LogCollector(KVWriter):
         self.written.append(dict(key_values))
 
 
+@pytest.mark.usefixtures("each_update")
 def test_log_holds_mean_return_length_and_success_of_the_finished_episodes() -> None:
     # In 6 steps: three episodes of return 1 + 2 that succeed, and two of return 1 + 2 + 3 that do not.
     winner = Monitor(LabelledEnv(0, script=((2, "terminated"),)))

@@ -1,6 +1,8 @@
 """Tests of `sb3_ppo_scratch.update_stats`."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,17 +10,14 @@ import torch as th
 from stable_baselines3.common.logger import Logger
 
 from sb3_ppo_scratch.update_stats import UpdateStats, explained_variance
-from sb3_ppo_scratch.updates.autograd import MinibatchFigures
+from sb3_ppo_scratch.updates.update import MinibatchFigures
 
 
-def figures(*values: float) -> MinibatchFigures:
-    return MinibatchFigures(*(th.tensor(float(value), requires_grad=True) * 1 for value in values))
-
-
-def test_means_are_taken_over_all_minibatches_and_logged_under_stocks_keys() -> None:
+@pytest.mark.parametrize("number", [float, th.tensor], ids=["numbers", "tensors"])
+def test_means_are_taken_over_all_minibatches_and_logged_under_stocks_keys(number: Callable[[float], Any]) -> None:
     stats = UpdateStats()
-    stats.add(figures(1, 2, 3, 4, 5, 0.5))
-    stats.add(figures(3, 4, 5, 6, 7, 0.25))
+    stats.add(MinibatchFigures(*map(number, (1.0, 2.0, 3.0, 4.0, 5.0, 0.5))))
+    stats.add(MinibatchFigures(*map(number, (3.0, 4.0, 5.0, 6.0, 7.0, 0.25))))
     logger = Logger(folder=None, output_formats=[])
     stats.record(logger)
     assert dict(logger.name_to_value) == {

@@ -4,39 +4,24 @@ What is here: evaluating the objective on a minibatch, and applying its gradient
 (`losses.py`) and the loop over epochs and minibatches (`ppo_scratch.py`).
 """
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import DictRolloutBufferSamples, RolloutBufferSamples
 
 from sb3_ppo_scratch.updates import losses
+from sb3_ppo_scratch.updates.flat_memory import FlatMemory, keep_flat
+from sb3_ppo_scratch.updates.minibatches import flatten, is_passed_over_as_sb3_does, shuffle_rows
+from sb3_ppo_scratch.updates.update import MinibatchFigures, NotCoveredError, UpdateSettings
 
-
-@dataclass(frozen=True)
-class UpdateSettings:
-    """The numbers that one whole update uses, read from the algorithm (schedules evaluated) when the update begins."""
-
-    clip_range: float
-    clip_range_vf: float | None
-    normalize_advantage: bool
-    ent_coef: float
-    vf_coef: float
-    max_grad_norm: float
-    target_kl: float | None
-
-
-class MinibatchFigures(NamedTuple):
-    """What one minibatch yields: the loss (with its graph) and what is logged about it, all 0-d tensors."""
-
-    loss: th.Tensor
-    policy_gradient_loss: th.Tensor
-    value_loss: th.Tensor
-    entropy_loss: th.Tensor
-    approx_kl: th.Tensor
-    clip_fraction: th.Tensor
+Samples = RolloutBufferSamples | DictRolloutBufferSamples
+"""A minibatch: fields of shape (batch, ...); observations may be a dict of such tensors."""
 
 
 def actions_as_taken(actions: th.Tensor, action_space: spaces.Space[Any]) -> th.Tensor:
@@ -54,8 +39,8 @@ def actions_as_taken(actions: th.Tensor, action_space: spaces.Space[Any]) -> th.
 
 
 def evaluate_minibatch(
-    policy: ActorCriticPolicy, batch: RolloutBufferSamples | DictRolloutBufferSamples, settings: UpdateSettings
-) -> MinibatchFigures:
+    policy: ActorCriticPolicy, batch: Samples, settings: UpdateSettings
+) -> tuple[th.Tensor, MinibatchFigures]:
     """Evaluate PPO's objective on one minibatch.
 
     Args:
@@ -64,7 +49,7 @@ def evaluate_minibatch(
         settings: Clip ranges and weights of the terms.
 
     Returns:
-        The loss, ready for `backward`, and the figures to log.
+        The loss, a 0-d tensor ready for `backward`, and the figures to log, 0-d tensors on the same device.
 
     Source:
         The paper's equation 9, with the signs turned for minimisation.
@@ -79,25 +64,149 @@ def evaluate_minibatch(
     policy_gradient_loss = losses.clipped_surrogate_loss(ratio, advantages, settings.clip_range)
     value_loss = losses.value_loss(values.flatten(), batch.old_values, batch.returns, settings.clip_range_vf)
     entropy_loss = losses.entropy_loss(entropy, log_prob)
-    loss = policy_gradient_loss + settings.ent_coef * entropy_loss + settings.vf_coef * value_loss
+    loss = policy_gradient_loss
+    if settings.ent_coef != 0:  # else its gradient, all zeros, would be computed all the same
+        loss = loss + settings.ent_coef * entropy_loss
+    loss = loss + settings.vf_coef * value_loss
     with th.no_grad():
         approx_kl = losses.approximate_kl(log_ratio)
         clip_fraction = losses.clip_fraction(ratio, settings.clip_range)
-    return MinibatchFigures(loss, policy_gradient_loss, value_loss, entropy_loss, approx_kl, clip_fraction)
+    figures = (loss, policy_gradient_loss, value_loss, entropy_loss, approx_kl, clip_fraction)
+    return loss, MinibatchFigures(*(figure.detach() for figure in figures))
 
 
-def apply_gradient(policy: ActorCriticPolicy, loss: th.Tensor, max_grad_norm: float) -> None:
-    """Take one optimiser step along the loss's gradient, its norm over all parameters clipped.
+class AutogradUpdate:
+    """Improves any policy by torch's gradients; an `Update`.
+
+    Where the optimiser is a plain Adam, parameters and moments become flat memory after the first step, which shows
+    that every parameter gets a gradient: one operation on a vector takes the place of one per parameter.
 
     Args:
         policy: The policy, which owns its optimiser.
-        loss: The loss with its graph, a 0-d tensor (no shape).
-        max_grad_norm: Largest L2 norm of the gradient over all parameters together.
     """
-    policy.optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call] # torch leaves it unannotated
-    th.nn.utils.clip_grad_norm_(policy.parameters(), max_grad_norm)
-    policy.optimizer.step()
+
+    def __init__(self, policy: ActorCriticPolicy) -> None:
+        self.policy = policy
+        self._memory: FlatMemory | None = None
+        self._is_first_step = True
+
+    def read(self, rollout_buffer: RolloutBuffer) -> "SamplesOfRollout":
+        """Prepare a rollout to be passed over, and look after the memory."""
+        self._is_first_step = True
+        if self._memory is not None:
+            self._make_flat()
+        return SamplesOfRollout(rollout_buffer, self.policy.device)
+
+    def evaluate(self, minibatch: Samples, settings: UpdateSettings) -> MinibatchFigures:
+        """Evaluate the objective; see `Update`."""
+        with without_validation():
+            self._loss, figures = evaluate_minibatch(self.policy, minibatch, settings)
+        return figures
+
+    def step(self, settings: UpdateSettings) -> None:
+        """Take one step of the policy's optimiser; see `Update`."""
+        self.policy.optimizer.zero_grad()
+        self._loss.backward()  # type: ignore[no-untyped-call] # torch leaves it unannotated
+        del self._loss
+        if self._memory is not None and self._memory.parameters.take_gradients():
+            self._memory.parameters.clip_gradient(settings.max_grad_norm)
+            self._memory.adam.step(fused=False)
+            return
+        th.nn.utils.clip_grad_norm_(self.policy.parameters(), settings.max_grad_norm)
+        self.policy.optimizer.step()
+        self._memory = None
+        if self._is_first_step and all(parameter.grad is not None for parameter in self.policy.parameters()):
+            self._make_flat()
+        self._is_first_step = False
+
+    def _make_flat(self) -> None:
+        """Lay the memory flat, or keep it so, or leave it alone if that cannot be."""
+        try:
+            self._memory = keep_flat(self._memory, list(self.policy.parameters()), self.policy.optimizer)
+        except NotCoveredError:
+            self._memory = None
+
+
+@contextmanager
+def without_validation() -> Iterator[None]:
+    """Let torch's distributions take parameters as they are.
+
+    Validation takes a fifth of an evaluation's time, and on a GPU waits for the device. Rollouts validate, so that a
+    policy that has become NaN does not act.
+
+    Yields:
+        Nothing.
+    """
+    distribution_class = th.distributions.Distribution
+    before = distribution_class._validate_args  # torch has no function that reads it
+    distribution_class.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        distribution_class.set_default_validate_args(before)
+
+
+class SamplesOfRollout:
+    """A rollout, passed over in samples on the policy's device, where it is brought once.
+
+    Args:
+        rollout_buffer: A full buffer.
+        device: The policy's device.
+    """
+
+    def __init__(self, rollout_buffer: RolloutBuffer, device: th.device) -> None:
+        self._buffer, self._device = rollout_buffer, device
+        self._fields = None
+        if is_passed_over_as_sb3_does(rollout_buffer):
+            self._fields = _fields_on_device(rollout_buffer, device)
+
+    def minibatches(self, batch_size: int) -> Iterator[Samples]:
+        """Pass once over it in random order.
+
+        Args:
+            batch_size: Transitions per minibatch; the last may have fewer.
+
+        Yields:
+            Minibatches.
+        """
+        if self._fields is None:
+            yield from self._buffer.get(batch_size)
+            return
+        observations, *others = self._fields
+        rows = th.as_tensor(shuffle_rows(self._buffer), device=self._device)
+        for start in range(0, len(rows), batch_size):
+            picked = rows[start : start + batch_size]
+            others_picked = (field.index_select(0, picked) for field in others)
+            if isinstance(observations, dict):
+                dictionary = {name: part.index_select(0, picked) for name, part in observations.items()}
+                yield DictRolloutBufferSamples(dictionary, *others_picked)
+            else:
+                yield RolloutBufferSamples(observations.index_select(0, picked), *others_picked)
+
+
+def _fields_on_device(buffer: RolloutBuffer, device: th.device) -> list[Any]:
+    """Bring a rollout to a device, in the order of `RolloutBufferSamples`, every field of shape (n, ...).
+
+    Args:
+        buffer: A full buffer.
+        device: The device.
+
+    Returns:
+        The fields; observations are a dict where the buffer's are.
+    """
+    flatten(buffer)
+
+    def bring(array: Any) -> th.Tensor:
+        return th.as_tensor(array, device=device)
+
+    observations: Any = buffer.observations
+    if isinstance(buffer, DictRolloutBuffer):
+        observations = {name: bring(part) for name, part in buffer.observations.items()}
+    else:
+        observations = bring(observations)
+    actions = bring(buffer.actions.astype(np.float32, copy=False))
+    figures = (buffer.values, buffer.log_probs, buffer.advantages, buffer.returns)
+    return [observations, actions, *(bring(figure).flatten() for figure in figures)]
 
 
 def free_graph(policy: ActorCriticPolicy) -> None:

@@ -5,22 +5,24 @@ mistakes (`mutants.py`) and how they are planted (`plugin.py`).
 """
 
 import argparse
+import functools
 import json
+import multiprocessing
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.mutants.mutants import MUTANTS, Mutant, mutant_named
-from tests.mutants.plugin import MUTANT, REPORT
+from tests.mutants.plugin import MUTANT, REPORT, run_pytest
 
-REPOSITORY = Path(__file__).parents[2]
 TIMEOUT = 600
+PRELOADED = ["numpy", "pandas", "matplotlib.pyplot", "torch", "torch.fx", "torch.utils.tensorboard", "torch._dynamo"]
+"""What most tests import, slowly, and no mutant changes (the last is what torch imports for its first optimiser)."""
 ALL_PASSED, SOME_FAILED = 0, 1
 """Pytest's exit codes."""
 
@@ -160,28 +162,36 @@ def run_tests(mutant: Mutant | None, arguments: Sequence[str]) -> Result:
         The outcome; `error` says why there is none.
     """
     with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.json"
+        report, log = Path(folder) / "report.json", Path(folder) / "log.txt"
         environment = {
-            **os.environ,
             MUTANT: mutant.name if mutant else "",
             REPORT: str(report),
             "HYPOTHESIS_STORAGE_DIRECTORY": folder,
-            "OMP_NUM_THREADS": "1",
         }
-        command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider"]
-        try:
-            process = subprocess.run(
-                [*command, "-p", "tests.mutants.plugin", "--rootdir", str(REPOSITORY), *arguments],
-                cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
+        process = _processes().Process(target=run_pytest, args=(arguments, environment, log))
+        process.start()
+        process.join(TIMEOUT)
+        if process.exitcode is None:
+            process.kill()
             return Result(0, [], f"did not end within {TIMEOUT} seconds")
-        if process.returncode not in (ALL_PASSED, SOME_FAILED) or not report.is_file():
-            tail = " / ".join((process.stdout + process.stderr).strip().splitlines()[-5:])
-            return Result(0, [], f"pytest ended with exit code {process.returncode}: {tail}")
+        if process.exitcode not in (ALL_PASSED, SOME_FAILED) or not report.is_file():
+            output = log.read_text(encoding="utf-8") if log.is_file() else "no output"
+            tail = " / ".join(output.strip().splitlines()[-5:])
+            return Result(0, [], f"pytest ended with exit code {process.exitcode}: {tail}")
         outcome = json.loads(report.read_text(encoding="utf-8"))
     missing = mutant is not None and not outcome["planted"]
     return Result(outcome["run"], outcome["failed"], "no test imported the module" if missing else None)
+
+
+@functools.cache
+def _processes() -> Any:
+    """Choose how processes start: forked, where there is such a thing, from one that has imported the slow modules."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return context
 
 
 if __name__ == "__main__":

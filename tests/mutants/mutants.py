@@ -1,9 +1,11 @@
 """The mistakes that the tests have to notice, each as a change of one module's source.
 
 What is here: the table. What is not: planting them (`plugin.py`) and judging the outcome (`__main__.py`). A mistake
-that could happen in this project's code and in a method inherited from stable_baselines3 stands here twice.
+that could happen in this project's code and in a method inherited from stable_baselines3 stands here twice, and so does
+one that both ways of updating could make.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 OURS = "sb3_ppo_scratch"
@@ -11,8 +13,21 @@ SB3 = "stable_baselines3.common"
 ROLLOUT = f"{SB3}.on_policy_algorithm"
 
 DUTIES = "tests/test_rollout_duties.py"
+EQUALITY = "tests/test_equality_with_sb3.py::test_parameters_equal_stock_ppos_and_the_feature_made_a_difference"
+"""To be followed by a case in brackets; all of them take a minute."""
+ACTING = "tests/test_acting.py"
+CHOICE = "tests/test_update_choice.py"
+THREADS = "tests/test_torch_threads.py"
 PPO_SCRATCH = "tests/test_ppo_scratch.py"
 LOSSES = "tests/updates/test_losses.py"
+MLP = "tests/updates/test_mlp.py"
+HEADS = "tests/updates/test_heads.py"
+CLOSED_FORM = "tests/updates/test_closed_form.py"
+FLAT_MEMORY = "tests/updates/test_flat_memory.py"
+TRACE_LAYERS = "tests/updates/test_trace_layers.py"
+MINIBATCHES = "tests/updates/test_minibatches.py"
+NETWORK_INPUTS = "tests/updates/test_network_inputs.py"
+AUTOGRAD = "tests/updates/test_autograd.py"
 ADVANTAGES = "tests/test_advantages.py"
 NORMALIZER = "tests/test_observation_normalizer.py"
 ZIP = "tests/test_zip_compatibility.py"
@@ -20,16 +35,6 @@ REGISTER = "tests/zoo/test_register.py"
 WRAPPER_LISTS = "tests/zoo/test_wrapper_lists.py"
 SCALE_REWARD = "tests/wrappers/test_scale_reward.py"
 BIN_ACTION = "tests/wrappers/test_bin_action.py"
-
-
-PERMUTATION = """\
-        indices = np.random.permutation(self.buffer_size * self.n_envs)
-        # Prepare the data
-        if not self.generator_ready:
-            _tensor_names = [
-                "observations",
-"""
-"""The shuffle of the buffer for array observations; the one for Dict observations goes on differently."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,21 @@ def mutant_named(name: str) -> Mutant:
     return {mutant.name: mutant for mutant in MUTANTS}[name]
 
 
+def mistakes_in(module: str, tests: tuple[str, ...], *table: tuple[str, str, str, str]) -> Iterator[Mutant]:
+    """List mistakes in one module that the same tests have to notice.
+
+    Args:
+        module: The module, without the package's name.
+        tests: As for `Mutant`.
+        *table: Name, mistake in words, old and new text.
+
+    Yields:
+        The mutants.
+    """
+    for name, mistake, old, new in table:
+        yield Mutant(name, mistake, f"{OURS}.{module}", old, new, tests)
+
+
 ROLLOUTS_AND_ADVANTAGES = [
     Mutant(
         "last-values-zero",
@@ -93,48 +113,6 @@ ROLLOUTS_AND_ADVANTAGES = [
         "np.concatenate([values[1:], last_values[np.newaxis]])",
         "np.concatenate([values[1:], 0 * last_values[np.newaxis]])",
         (ADVANTAGES,),
-    ),
-    Mutant(
-        "last-values-zero-sb3",
-        "no bootstrap at the end of a rollout (inherited loop)",
-        ROLLOUT,
-        "compute_returns_and_advantage(last_values=values, dones=dones)",
-        "compute_returns_and_advantage(last_values=th.zeros_like(values), dones=dones)",
-    ),
-    Mutant(
-        "last-dones-lost",
-        "bootstrap although the rollout's last step ended its episode",
-        ROLLOUT,
-        "compute_returns_and_advantage(last_values=values, dones=dones)",
-        "compute_returns_and_advantage(last_values=values, dones=np.zeros_like(dones))",
-    ),
-    Mutant(
-        "truncation-not-bootstrapped",
-        "no bootstrap at truncation",
-        ROLLOUT,
-        "rewards[idx] += self.gamma * terminal_value",
-        "rewards[idx] += 0.0 * terminal_value",
-    ),
-    Mutant(
-        "truncation-undiscounted",
-        "bootstrap at truncation not discounted",
-        ROLLOUT,
-        "rewards[idx] += self.gamma * terminal_value",
-        "rewards[idx] += terminal_value",
-    ),
-    Mutant(
-        "truncation-with-reset-observation",
-        "bootstrap at truncation with the next episode's first observation",
-        ROLLOUT,
-        'self.policy.obs_to_tensor(infos[idx]["terminal_observation"])[0]',
-        "self.policy.obs_to_tensor(new_obs[idx])[0]",
-    ),
-    Mutant(
-        "termination-bootstrapped",
-        "bootstrap at termination too",
-        ROLLOUT,
-        'and infos[idx].get("TimeLimit.truncated", False)',
-        "and True",
     ),
     Mutant(
         "both-endings-are-a-truncation",
@@ -190,88 +168,11 @@ ROLLOUTS_AND_ADVANTAGES = [
         (ADVANTAGES,),
     ),
     Mutant(
-        "episode-starts-shifted-sb3",
-        "episode_starts stored one step too early",
-        ROLLOUT,
-        "self._last_episode_starts,  # type: ignore[arg-type]\n                values,",
-        "dones,\n                values,",
-    ),
-    Mutant(
-        "next-observations-stored",
-        "the observation after the action stored",
-        ROLLOUT,
-        "self._last_obs,  # type: ignore[arg-type]\n                actions,",
-        "new_obs,\n                actions,",
-    ),
-    Mutant(
-        "actions-swapped",
-        "actions swapped between environments",
-        ROLLOUT,
-        "env.step(clipped_actions)",
-        "env.step(clipped_actions[::-1])",
-    ),
-    Mutant(
-        "actions-not-clipped",
-        "actions not clipped to the Box",
-        ROLLOUT,
-        "clipped_actions = np.clip(actions, self.action_space.low, self.action_space.high)",
-        "clipped_actions = actions",
-    ),
-    Mutant(
-        "clipped-actions-stored",
-        "the clipped actions stored",
-        ROLLOUT,
-        "clipped_actions = np.clip(actions, self.action_space.low, self.action_space.high)",
-        "clipped_actions = actions = np.clip(actions, self.action_space.low, self.action_space.high)",
-    ),
-    Mutant(
-        "squashed-actions-not-unscaled",
-        "squashed gSDE actions not unscaled",
-        ROLLOUT,
-        "clipped_actions = self.policy.unscale_action(clipped_actions)",
-        "clipped_actions = actions",
-    ),
-    Mutant(
         "unscaled-as-if-symmetric",
         "squashed actions unscaled as if the bounds were symmetric",
         f"{SB3}.policies",
         "return low + (0.5 * (scaled_action + 1.0) * (high - low))",
         "return scaled_action * high",
-    ),
-    Mutant(
-        "sde-sample-freq-ignored",
-        "sde_sample_freq ignored",
-        ROLLOUT,
-        "if self.use_sde and self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0:",
-        "if False:",
-    ),
-    Mutant(
-        "sde-noise-never-drawn-anew",
-        "gSDE noise not drawn anew at a rollout's beginning",
-        ROLLOUT,
-        "if self.use_sde:\n            self.policy.reset_noise(env.num_envs)\n\n        callback",
-        "callback",
-    ),
-    Mutant(
-        "acting-in-training-mode",
-        "dropout left on while acting",
-        ROLLOUT,
-        "self.policy.set_training_mode(False)",
-        "self.policy.set_training_mode(True)",
-    ),
-    Mutant(
-        "timesteps-count-once",
-        "num_timesteps counts vectorised steps",
-        ROLLOUT,
-        "self.num_timesteps += env.num_envs",
-        "self.num_timesteps += 1",
-    ),
-    Mutant(
-        "callback-cannot-stop",
-        "a callback's False ignored",
-        ROLLOUT,
-        "if not callback.on_step():\n                return False",
-        "callback.on_step()",
     ),
     Mutant(
         "update-after-stop",
@@ -294,6 +195,175 @@ ROLLOUTS_AND_ADVANTAGES = [
         f"{SB3}.base_class",
         "if maybe_is_success is not None and dones[idx]:",
         "if maybe_is_success is not None:",
+    ),
+    *mistakes_in(
+        "rollout_collector",
+        (DUTIES, f"{EQUALITY}[discrete-autograd]", ACTING),
+        (
+            "last-values-zero-in-the-loop",
+            "no bootstrap at the end of a rollout (our loop)",
+            "(last_values=values, dones=dones)",
+            "(last_values=0 * values, dones=dones)",
+        ),
+        (
+            "last-dones-lost",
+            "bootstrap although the rollout's last step ended its episode",
+            "(last_values=values, dones=dones)",
+            "(last_values=values, dones=0 * dones)",
+        ),
+        (
+            "truncation-not-bootstrapped",
+            "no bootstrap at truncation",
+            "rewards[cut] += self.gamma * actor",
+            "rewards[cut] += 0 * actor",
+        ),
+        (
+            "truncation-undiscounted",
+            "bootstrap at truncation not discounted",
+            "rewards[cut] += self.gamma * actor",
+            "rewards[cut] += actor",
+        ),
+        (
+            "truncation-with-reset-observation",
+            "bootstrap at truncation with the next episode's first observation",
+            "self._add_values_of_cut_episodes(actor, rewards, dones, infos)",
+            'infos = [{**info, "terminal_observation": seen} for info, seen in zip(infos, new_obs)]\n'
+            "            self._add_values_of_cut_episodes(actor, rewards, dones, infos)",
+        ),
+        (
+            "truncation-in-the-wrong-environment",
+            "bootstrap at truncation of the first episodes that ended, whichever were truncated",
+            "rewards[cut] +=",
+            "rewards[: len(cut)] +=",
+        ),
+        (
+            "termination-bootstrapped",
+            "bootstrap at termination too",
+            'infos[index].get("TimeLimit.truncated", False) and',
+            "True and",
+        ),
+        (
+            "episode-starts-stored-early",
+            "episode_starts stored one step too early",
+            "rewards, self._last_episode_starts, values",
+            "rewards, dones, values",
+        ),
+        (
+            "episode-starts-stand-still",
+            "episode_starts never updated",
+            "self._last_obs, self._last_episode_starts = new_obs, dones",
+            "self._last_obs = new_obs",
+        ),
+        (
+            "next-observations-stored",
+            "the observation after the action stored",
+            "rollout_buffer.add(self._last_obs,",
+            "rollout_buffer.add(new_obs,",
+        ),
+        (
+            "actions-swapped",
+            "actions swapped between environments",
+            "env.step(clipped_actions)",
+            "env.step(clipped_actions[::-1])",
+        ),
+        (
+            "actions-not-clipped",
+            "actions not clipped to the Box",
+            "actions.clip(self.action_space.low, self.action_space.high)",
+            "actions",
+        ),
+        (
+            "clipped-actions-stored",
+            "the clipped actions stored",
+            "clipped_actions = self._within",
+            "clipped_actions = actions = self._within",
+        ),
+        (
+            "squashed-actions-not-unscaled",
+            "squashed gSDE actions not unscaled",
+            "return self.policy.unscale_action(actions)",
+            "return actions",
+        ),
+        (
+            "sde-sample-freq-ignored",
+            "sde_sample_freq ignored",
+            "if self._needs_new_noise(n_steps):",
+            "if False:",
+        ),
+        (
+            "sde-noise-never-drawn-anew",
+            "gSDE noise not drawn anew at a rollout's beginning",
+            "if self.use_sde:\n            self.policy.reset_noise(env.num_envs)\n        callback",
+            "callback",
+        ),
+        (
+            "acting-in-training-mode",
+            "dropout left on while acting",
+            "self.policy.set_training_mode(False)",
+            "self.policy.set_training_mode(True)",
+        ),
+        (
+            "timesteps-count-once",
+            "num_timesteps counts vectorised steps",
+            "self.num_timesteps += env.num_envs",
+            "self.num_timesteps += 1",
+        ),
+        (
+            "callback-cannot-stop",
+            "a callback's False ignored",
+            "if not callback.on_step():\n                return False",
+            "callback.on_step()",
+        ),
+        (
+            "callback-sees-nothing",
+            "callbacks do not find a step's results among the local variables",
+            "callback.update_locals(locals())\n            if not callback",
+            "if not callback",
+        ),
+        (
+            "replaced-policy-not-noticed",
+            "a rollout goes on with the policy that a callback has replaced",
+            "if not actor.is_current(self.policy):",
+            "if False:",
+        ),
+    ),
+    *mistakes_in(
+        "rollout_buffers",
+        (DUTIES,),
+        (
+            "buffer-values-for-log-probs",
+            "values stored as log-probabilities",
+            "self.log_probs[self.pos] = log_prob.",
+            "self.log_probs[self.pos] = value.",
+        ),
+    ),
+    *mistakes_in(
+        "acting",
+        (ACTING,),
+        (
+            "lean-actions-transposed",
+            "actions mixed between environments (without torch)",
+            "np.ascontiguousarray(actions.T)",
+            "np.ascontiguousarray(actions).reshape(actions.shape[::-1])",
+        ),
+        (
+            "lean-values-of-the-actor",
+            "the actor's first output taken for a value (without torch)",
+            "[1].T.copy())",
+            "[0][:1].T.copy())",
+        ),
+        (
+            "lean-values-overwritten",
+            "values that the next forward pass overwrites (without torch)",
+            "values = values.T.copy()",
+            "values = values.T",
+        ),
+        (
+            "lean-nan-not-noticed",
+            "NaN in the policy not noticed (without torch)",
+            "if not (is_finite and math.isfinite(np.add.reduce(log_probs))):",
+            "if False:",
+        ),
     ),
 ]
 
@@ -403,21 +473,21 @@ UPDATES = [
         "gradient-clipping-ignored",
         "gradient clipping ignored",
         f"{OURS}.updates.autograd",
-        "th.nn.utils.clip_grad_norm_(policy.parameters(), max_grad_norm)",
+        "th.nn.utils.clip_grad_norm_(self.policy.parameters(), settings.max_grad_norm)",
         "pass",
     ),
     Mutant(
         "gradients-clipped-one-by-one",
         "gradients clipped element by element",
         f"{OURS}.updates.autograd",
-        "th.nn.utils.clip_grad_norm_(policy.parameters(), max_grad_norm)",
-        "th.nn.utils.clip_grad_value_(policy.parameters(), max_grad_norm)",
+        "th.nn.utils.clip_grad_norm_(self.policy.parameters(), settings.max_grad_norm)",
+        "th.nn.utils.clip_grad_value_(self.policy.parameters(), settings.max_grad_norm)",
     ),
     Mutant(
         "gradients-never-zeroed",
         "gradients never zeroed",
         f"{OURS}.updates.autograd",
-        "policy.optimizer.zero_grad()",
+        "self.policy.optimizer.zero_grad()",
         "pass",
     ),
     Mutant(
@@ -426,36 +496,6 @@ UPDATES = [
         f"{OURS}.updates.autograd",
         "return actions.long().flatten() if",
         "return actions.long() if",
-    ),
-    Mutant(
-        "last-minibatch-dropped",
-        "the short last minibatch dropped (our loop)",
-        f"{OURS}.ppo_scratch",
-        "for batch in self.rollout_buffer.get(self.batch_size):\n",
-        "for batch in self.rollout_buffer.get(self.batch_size):\n"
-        "            if len(batch.actions) < self.batch_size:\n                continue\n",
-    ),
-    Mutant(
-        "last-minibatch-dropped-sb3",
-        "the short last minibatch dropped (inherited buffer)",
-        f"{SB3}.buffers",
-        "            start_idx += batch_size\n\n    def _get_samples(\n        self,",
-        "            start_idx += batch_size\n            if start_idx + batch_size > self.buffer_size * self.n_envs:\n"
-        "                break\n\n    def _get_samples(\n        self,",
-    ),
-    Mutant(
-        "minibatch-rows-mixed",
-        "log-probabilities of other transitions of the minibatch (inherited buffer)",
-        f"{SB3}.buffers",
-        "            self.log_probs[batch_inds].flatten(),\n            self.advantages",
-        "            self.log_probs[batch_inds[::-1]].flatten(),\n            self.advantages",
-    ),
-    Mutant(
-        "not-shuffled",
-        "minibatches in the same order at every epoch (inherited buffer)",
-        f"{SB3}.buffers",
-        PERMUTATION,
-        PERMUTATION.replace("np.random.permutation", "np.arange"),
     ),
     Mutant(
         "advantages-not-normalised",
@@ -499,6 +539,734 @@ UPDATES = [
         "self.policy.set_training_mode(True)",
         "self.policy.set_training_mode(False)",
     ),
+    *mistakes_in(
+        "updates.minibatches",
+        (MINIBATCHES, AUTOGRAD),
+        (
+            "not-shuffled",
+            "minibatches in the same order at every epoch",
+            "return np.random.permutation(rollout_buffer.buffer_size * rollout_buffer.n_envs)",
+            "return np.arange(rollout_buffer.buffer_size * rollout_buffer.n_envs)",
+        ),
+        (
+            "shuffled-from-another-stream",
+            "minibatches drawn from another random stream",
+            "return np.random.permutation(",
+            "return np.random.default_rng(0).permutation(",
+        ),
+        (
+            "flattened-in-the-wrong-order",
+            "a rollout flattened step by step, not environment by environment",
+            "flat = rollout_buffer.swap_and_flatten(array)",
+            "flat = array.reshape(-1, *array.shape[2:])",
+        ),
+        (
+            "dict-flattened-in-the-wrong-order",
+            "Dict observations flattened step by step",
+            "{key: rollout_buffer.swap_and_flatten(part) for",
+            "{key: part.reshape(-1, *part.shape[2:]) for",
+        ),
+        (
+            "own-get-of-an-object-not-noticed",
+            "a `get` replaced on the buffer itself not noticed",
+            " and name not in vars(rollout_buffer)",
+            "",
+        ),
+        (
+            "own-get-of-a-class-not-noticed",
+            "a buffer class's own `get` not noticed",
+            "getattr(type(rollout_buffer), name) is getattr(base, name) and",
+            "True and",
+        ),
+    ),
+    *mistakes_in(
+        "updates.autograd",
+        (AUTOGRAD, MINIBATCHES, DUTIES),
+        (
+            "flat-gradient-clipping-ignored",
+            "gradient clipping ignored (flat memory)",
+            "self._memory.parameters.clip_gradient(settings.max_grad_norm)",
+            "pass",
+        ),
+        (
+            "unused-parameters-flattened",
+            "parameters without a gradient moved by the flat step",
+            "if self._is_first_step and all(parameter.grad is not None for parameter in self.policy.parameters()):",
+            "if self._is_first_step:",
+        ),
+        (
+            "samples-mixed",
+            "observations of other transitions (autograd)",
+            "yield RolloutBufferSamples(observations.index_select(0, picked)",
+            "yield RolloutBufferSamples(observations.index_select(0, picked.flip(0))",
+        ),
+        (
+            "dict-samples-mixed",
+            "Dict observations of other transitions (autograd)",
+            "{name: part.index_select(0, picked) for",
+            "{name: part.index_select(0, picked.flip(0)) for",
+        ),
+        (
+            "short-samples-dropped",
+            "the short last minibatch dropped (autograd)",
+            "for start in range(0, len(rows), batch_size):",
+            "for start in range(0, len(rows) - batch_size + 1, batch_size):",
+        ),
+        (
+            "own-minibatches-passed-by",
+            "a buffer's own minibatches passed by",
+            "if is_passed_over_as_sb3_does(rollout_buffer):",
+            "if True:",
+        ),
+        (
+            "discrete-actions-integers",
+            "actions of another dtype than SB3's minibatches have",
+            "buffer.actions.astype(np.float32, copy=False)",
+            "buffer.actions",
+        ),
+    ),
+    *mistakes_in(
+        "updates.closed_form",
+        (CLOSED_FORM,),
+        (
+            "surrogate-sign",
+            "surrogate's gradient of the wrong sign",
+            "d_log_prob *= -1 / batch",
+            "d_log_prob *= 1 / batch",
+        ),
+        (
+            "surrogate-undivided",
+            "surrogate's gradient not divided by the batch",
+            "d_log_prob *= -1 / batch",
+            "d_log_prob *= -1",
+        ),
+        (
+            "clip-mask-inverted",
+            "gradient where the surrogate is clipped",
+            "(self._unclipped <= self._clipped)",
+            "(self._unclipped >= self._clipped)",
+        ),
+        (
+            "clip-mask-strict",
+            "no gradient inside the clip range",
+            "(self._unclipped <= self._clipped)",
+            "(self._unclipped < self._clipped)",
+        ),
+        (
+            "clip-mask-missing",
+            "clipping without effect on the gradient",
+            "self._unclipped * (self._unclipped <= self._clipped)",
+            "self._unclipped * 1",
+        ),
+        (
+            "clip-bounds-swapped",
+            "clip bounds swapped",
+            "np.minimum(np.maximum(ratio, 1 - settings.clip_range), 1 + settings.clip_range)",
+            "np.minimum(np.maximum(ratio, 1 + settings.clip_range), 1 - settings.clip_range)",
+        ),
+        (
+            "closed-form-ratio-clipped-above-only",
+            "ratio clipped from above only (closed form)",
+            "np.minimum(np.maximum(ratio, 1 - settings.clip_range), 1 + settings.clip_range)",
+            "np.minimum(ratio, 1 + settings.clip_range)",
+        ),
+        (
+            "closed-form-ratio-inverted",
+            "ratio inverted (closed form)",
+            "self.head.log_prob(columns.actions) - columns.old_log_prob",
+            "columns.old_log_prob - self.head.log_prob(columns.actions)",
+        ),
+        (
+            "closed-form-entropy-sign",
+            "entropy bonus of the wrong sign (closed form)",
+            "d_log_prob, -settings.ent_coef, actor",
+            "d_log_prob, settings.ent_coef, actor",
+        ),
+        (
+            "closed-form-entropy-ignored",
+            "entropy bonus ignored (closed form)",
+            "d_log_prob, -settings.ent_coef, actor",
+            "d_log_prob, 0.0, actor",
+        ),
+        (
+            "logged-entropy-sign",
+            "entropy of the wrong sign in the logged loss",
+            "- settings.ent_coef * mean_entropy",
+            "+ settings.ent_coef * mean_entropy",
+        ),
+        (
+            "value-mask-missing",
+            "value clipping without effect on the gradient",
+            "if self._value_moves is not None:",
+            "if False:",
+        ),
+        (
+            "closed-form-value-clipping-ignored",
+            "value clipping ignored (closed form)",
+            "if clip_range_vf is None:",
+            "if True:",
+        ),
+        (
+            "value-factor-two-missing",
+            "value gradient without its factor 2",
+            "2 * settings.vf_coef / batch",
+            "settings.vf_coef / batch",
+        ),
+        (
+            "value-gradient-undivided",
+            "value gradient not divided by the batch",
+            "2 * settings.vf_coef / batch",
+            "2 * settings.vf_coef",
+        ),
+        (
+            "closed-form-value-weight-ignored",
+            "vf_coef ignored (closed form)",
+            "2 * settings.vf_coef / batch",
+            "2 / batch",
+        ),
+        (
+            "closed-form-advantages-not-normalised",
+            "advantages not normalised (closed form)",
+            "if settings.normalize_advantage:",
+            "if False:",
+        ),
+        (
+            "closed-form-biased-deviation",
+            "advantages normalised by the biased deviation (closed form)",
+            "/ (len(advantages) - 1))",
+            "/ len(advantages))",
+        ),
+        ("single-advantage-normalised", "a single advantage normalised", "if len(advantages) <= 1:", "if False:"),
+        (
+            "closed-form-kl-estimator",
+            "KL estimated by the mean log ratio (closed form)",
+            "_mean(ratio - 1 - log_ratio)",
+            "-_mean(log_ratio)",
+        ),
+        (
+            "closed-form-clip-fraction",
+            "share of ratios that are not clipped",
+            "ratio != clipped_ratio",
+            "ratio == clipped_ratio",
+        ),
+    ),
+    *mistakes_in(
+        "updates.closed_form",
+        (CLOSED_FORM, MINIBATCHES, CHOICE),
+        (
+            "closed-form-gradient-clipping-ignored",
+            "gradient clipping ignored (closed form)",
+            "if not norm + NORM_EPSILON <= settings.max_grad_norm:",
+            "if False:",
+        ),
+        (
+            "closed-form-gradient-always-scaled",
+            "short gradients lengthened to max_grad_norm (closed form)",
+            "if not norm + NORM_EPSILON <= settings.max_grad_norm:",
+            "if True:",
+        ),
+        (
+            "nan-in-a-part-of-the-gradient",
+            "NaN in the gradient's norm passes unnoticed (closed form)",
+            "if not norm + NORM_EPSILON <= settings.max_grad_norm:",
+            "if norm + NORM_EPSILON > settings.max_grad_norm:",
+        ),
+        (
+            "closed-form-gradients-not-attached",
+            "parameters' `grad` does not show the closed form's gradient",
+            "self.memory.parameters.attach_gradients()",
+            "pass",
+        ),
+        (
+            "columns-mixed",
+            "actions and advantages of other transitions (closed form)",
+            "self._others[:, picked]",
+            "self._others[:, picked[::-1]]",
+        ),
+        (
+            "short-columns-dropped",
+            "the short last minibatch dropped (closed form)",
+            "for first in range(0, len(picked), batch_size):",
+            "for first in range(0, len(picked) - batch_size + 1, batch_size):",
+        ),
+    ),
+    *mistakes_in(
+        "updates.heads",
+        (HEADS,),
+        (
+            "onehot-minus-p-reversed",
+            "derivative of a categorical log-probability of the wrong sign",
+            "np.subtract(self._chosen, self._p, out=gradient)",
+            "np.subtract(self._p, self._chosen, out=gradient)",
+        ),
+        (
+            "categorical-entropy-gradient-missing",
+            "gradient of a categorical's entropy missing",
+            "if d_entropy != 0:\n            weighted",
+            "if False:\n            weighted",
+        ),
+        (
+            "categorical-entropy-gradient-without-entropy",
+            "gradient of a categorical's entropy without its term p H",
+            "weighted[span] -= self._p[span] * np.add.reduce(weighted[span], axis=0)",
+            "pass",
+        ),
+        (
+            "categorical-entropies-mixed",
+            "each categorical's entropy gradient with the entropy of all",
+            "np.add.reduce(weighted[span], axis=0)",
+            "np.add.reduce(weighted, axis=0)",
+        ),
+        (
+            "categorical-entropy-gradient-undivided",
+            "gradient of a categorical's entropy not divided by the batch",
+            "weighted *= d_entropy / len(d_log_prob)",
+            "weighted *= d_entropy",
+        ),
+        (
+            "categorical-entropy-sign",
+            "gradient of a categorical's entropy of the wrong sign",
+            "gradient -= weighted",
+            "gradient += weighted",
+        ),
+        (
+            "categorical-entropy-undivided",
+            "a categorical's mean entropy not divided by the batch",
+            "-float(np.vdot(self._p, self._log_p)) / len(self._p[0])",
+            "-float(np.vdot(self._p, self._log_p))",
+        ),
+        (
+            "logits-overflow",
+            "large logits overflow",
+            "logits -= np.maximum.reduce(logits, axis=0)  # so that nothing overflows",
+            "pass",
+        ),
+        (
+            "categories-drawn-backwards",
+            "the least likely category drawn",
+            "draws: Array = np.argmax(",
+            "draws: Array = np.argmin(",
+        ),
+        (
+            "bernoulli-reversed",
+            "derivative of a Bernoulli log-probability of the wrong sign",
+            "np.subtract(self._actions, self._p, out=gradient)",
+            "np.subtract(self._p, self._actions, out=gradient)",
+        ),
+        (
+            "bernoulli-entropy",
+            "a Bernoulli's entropy of the wrong sign in one term",
+            "np.sum(self._softplus) - np.vdot(self._p, self._logits)",
+            "np.sum(self._softplus) + np.vdot(self._p, self._logits)",
+        ),
+        (
+            "bernoulli-entropy-gradient-missing",
+            "gradient of a Bernoulli's entropy missing",
+            "if d_entropy != 0:\n            gradient",
+            "if False:\n            gradient",
+        ),
+        (
+            "bernoulli-entropy-gradient-without-logits",
+            "gradient of a Bernoulli's entropy without its factor z",
+            "* self._logits * self._p * (1 - self._p)",
+            "* self._p * (1 - self._p)",
+        ),
+        (
+            "bernoulli-overflow",
+            "large Bernoulli logits overflow",
+            "np.logaddexp(0, outputs)",
+            "np.log(1 + np.exp(outputs))",
+        ),
+        (
+            "bernoulli-noise-transposed",
+            "random numbers of other environments (Bernoulli)",
+            "th.bernoulli(th.from_numpy(np.ascontiguousarray(self._p.T))).numpy().T",
+            "th.bernoulli(th.from_numpy(self._p)).numpy()",
+        ),
+        (
+            "log-std-gradient-without-one",
+            "gradient of a Gaussian's log std without its -1",
+            "self._squares -= 1",
+            "pass",
+        ),
+        (
+            "gaussian-entropy-gradient-missing",
+            "gradient of a Gaussian's entropy missing",
+            "self._log_std_gradient += d_entropy",
+            "pass",
+        ),
+        ("gaussian-precision", "deviation taken for variance", "np.exp(-2 * self._log_std)", "np.exp(-self._log_std)"),
+        ("gaussian-constant", "log-probability without its constant", " + 0.5 * LOG_2_PI * len(outputs)", ""),
+        (
+            "gaussian-means-reversed",
+            "derivative by a Gaussian's means of the wrong sign",
+            "self._deviations = actions - self._means",
+            "self._deviations = self._means - actions",
+        ),
+        (
+            "gaussian-entropy",
+            "a Gaussian's entropy without its constant",
+            "float(self._constant + 0.5 * len(self._means))",
+            "float(self._constant)",
+        ),
+        (
+            "gaussian-noise-transposed",
+            "random numbers of other environments (Gaussian)",
+            "th.empty(self._means.shape[::-1]).normal_()",
+            "th.empty(self._means.shape).normal_().T",
+        ),
+    ),
+    *mistakes_in(
+        "updates.mlp",
+        (MLP,),
+        ("tanh-derivative", "tanh's derivative taken for 1 - y", "    values *= values\n", ""),
+        ("relu-derivative", "ReLU's derivative taken for y", "gradient *= values > 0", "gradient *= values"),
+        ("relu-everywhere", "ReLU's derivative taken for 1", "gradient *= values > 0", "pass"),
+        (
+            "activation-after-the-last-layer",
+            "activation after a last layer whose neighbour has one",
+            "if len(kinds) == 1:",
+            "if True:",
+        ),
+        (
+            "bias-gradient-missing",
+            "biases' gradient missing",
+            "np.dot(self.gradient, self._ones, out=self._bias_gradient)",
+            "self._bias_gradient[:] = 0",
+        ),
+        (
+            "bias-gradient-of-one-sample",
+            "biases' gradient of the first transition only",
+            "np.dot(self.gradient, self._ones, out=self._bias_gradient)",
+            "self._bias_gradient[:] = self.gradient[:, :1]",
+        ),
+        (
+            "weight-not-transposed",
+            "weights not transposed on the way back",
+            "product.weight, product.weight.T",
+            "product.weight, product.weight.reshape(product.weight.shape[::-1])",
+        ),
+        (
+            "shared-layers-not-summed",
+            "shared layers get the critic's gradient only",
+            "if all(inputs == first_inputs",
+            "if depth == 0 and all(inputs == first_inputs",
+        ),
+        (
+            "biases-lie-before-weights",
+            "weights and biases change places in memory",
+            "            order += [layer.weight for layer in layers]\n"
+            "            order += [layer.bias for layer in layers]",
+            "            order += [layer.bias for layer in layers]\n"
+            "            order += [layer.weight for layer in layers]",
+        ),
+    ),
+    *mistakes_in(
+        "updates.flat_memory",
+        (FLAT_MEMORY,),
+        ("moments-not-taken-over", "Adam's moments lost when memory becomes flat", "place.copy_(state[name])", "pass"),
+        (
+            "steps-not-taken-over",
+            "Adam's step count begins anew when memory becomes flat",
+            "self._count = self._steps[0].clone()",
+            "self._count = th.zeros(())",
+        ),
+        ("steps-not-written-back", "Adam's step count not written back", "self._steps.copy_(self._count)", "pass"),
+        (
+            "parameters-in-wrong-order",
+            "parameters copied in reversed order",
+            "for parameter in parameters])\n        self.gradient",
+            "for parameter in reversed(parameters)])\n        self.gradient",
+        ),
+        (
+            "moved-parameters-not-noticed",
+            "parameters that have left the memory not noticed",
+            "and _is_cut_into(self.values, self.parameters)",
+            "and True",
+        ),
+        (
+            "moved-moments-not-noticed",
+            "a replaced optimiser state not noticed",
+            "all(optimizer.state[parameter].get(name) is place for name, place in places.items())",
+            "True",
+        ),
+        (
+            "foreign-steps-not-noticed",
+            "steps of torch's own optimiser not counted",
+            "and bool((self._steps == self._count).all())",
+            "and True",
+        ),
+        (
+            "short-gradients-lengthened",
+            "short gradients lengthened to max_grad_norm (flat memory)",
+            ".clamp(max=1.0)",
+            "",
+        ),
+        (
+            "weight-decay-ignored",
+            "weight decay ignored",
+            'options |= {"beta1": beta1, "beta2": beta2}',
+            'options |= {"beta1": beta1, "beta2": beta2, "weight_decay": 0.0}',
+        ),
+        (
+            "betas-swapped",
+            "Adam's betas swapped",
+            'options |= {"beta1": beta1, "beta2": beta2}',
+            'options |= {"beta1": beta2, "beta2": beta1}',
+        ),
+        (
+            "decoupled-decay-ignored",
+            "AdamW taken for Adam",
+            'decoupled = group["decoupled_weight_decay"]',
+            "decoupled = False",
+        ),
+        (
+            "decoupled-decay-ignored-by-the-kernel",
+            "AdamW taken for Adam (fused)",
+            'FUSED_KERNELS[group["decoupled_weight_decay"]]',
+            "FUSED_KERNELS[0]",
+        ),
+        ("fused-steps-not-counted", "Adam's bias correction stands still (fused)", "self._count += 1", "pass"),
+        (
+            "frozen-parameters-not-noticed",
+            "frozen parameters not noticed",
+            "if not all(parameter.requires_grad for parameter in parameters):",
+            "if False:",
+        ),
+        (
+            "several-groups-not-noticed",
+            "several parameter groups not noticed",
+            "if len(optimizer.param_groups) != 1:",
+            "if False:",
+        ),
+        (
+            "other-optimiser-not-noticed",
+            "other optimisers than Adam not noticed",
+            "if type(optimizer) not in (th.optim.Adam, th.optim.AdamW):",
+            "if False:",
+        ),
+        (
+            "optimiser-hooks-not-noticed",
+            "hooks before the optimiser's steps not noticed",
+            'hooks or "step" in vars(optimizer) or',
+            '"step" in vars(optimizer) or',
+        ),
+        (
+            "partial-optimiser-not-noticed",
+            "an optimiser for some of the parameters not noticed",
+            'if {*map(id, group["params"])} != {*map(id, parameters)}:',
+            "if False:",
+        ),
+        (
+            "unequal-steps-not-noticed",
+            "parameters moved unequally often not noticed",
+            'if len({float(optimizer.state.get(parameter, {}).get("step", 0)) for parameter in parameters}) > 1:',
+            "if False:",
+        ),
+    ),
+    *mistakes_in(
+        "updates.flat_memory",
+        (AUTOGRAD, CHOICE),
+        (
+            "missing-gradient-overlooked",
+            "parameters without a gradient taken for such with one (flat memory)",
+            "if len(gradients) < len(self.parameters):\n            return False",
+            "if len(gradients) < len(self.parameters):\n            return True",
+        ),
+        (
+            "clipped-gradients-not-shown",
+            "parameters keep unclipped gradients (flat memory)",
+            "        self.attach_gradients()\n        return True",
+            "        return True",
+        ),
+    ),
+    *mistakes_in(
+        "updates.trace_layers",
+        (CHOICE,),
+        (
+            "layer-read-piece-by-piece",
+            "a layer that is applied to parts of an observation taken for one of the whole",
+            "if any(layer.n_inputs != size ",
+            "if False and any(layer.n_inputs != size ",
+        ),
+        (
+            "layer-at-several-places",
+            "a layer that is used twice taken for two",
+            "if len(set(used)) != len(used):",
+            "if False:",
+        ),
+    ),
+    *mistakes_in(
+        "updates.trace_layers",
+        (TRACE_LAYERS,),
+        (
+            "foreign-operation-passed-over",
+            "operations that an MLP does not have passed over",
+            "elif kind is not th.nn.Identity:",
+            "elif False:",
+        ),
+        (
+            "flattening-of-the-batch",
+            "flattening of the batch passed over",
+            "if _flattened_dimensions(node, module) != (1, -1):",
+            "if False:",
+        ),
+        (
+            "second-activation-replaces-the-first",
+            "a second activation replaces the first",
+            "elif not layers or layers[-1].activation is not None:",
+            "elif not layers:",
+        ),
+        (
+            "features-extractor-taken-for-shared",
+            "the critic's own features extractor passed by",
+            "if policy.share_features_extractor:",
+            "if True:",
+        ),
+        (
+            "normaliser-of-one-network",
+            "a normaliser that only one network has taken for both's",
+            "if not all(steps[:1] ==",
+            "if False and not all(steps[:1] ==",
+        ),
+    ),
+    *mistakes_in(
+        "updates.network_inputs",
+        (NETWORK_INPUTS,),
+        (
+            "lean-observations-not-normalised",
+            "observations not normalised (closed form)",
+            "(preprocessed if self._normalizer is None else self._normalizer(preprocessed))",
+            "preprocessed",
+        ),
+        (
+            "lean-images-not-scaled",
+            "images not scaled (closed form)",
+            "self._space, normalize_images=self._normalize_images)",
+            "self._space, normalize_images=False)",
+        ),
+        (
+            "lean-observations-not-encoded",
+            "Discrete observations not one-hot (closed form)",
+            "isinstance(space, spaces.Box) and not scaled",
+            "not scaled",
+        ),
+    ),
+    *mistakes_in(
+        "update_choice",
+        (CHOICE,),
+        ("autograd-refused", "update='autograd' ignored", 'if name != "autograd":', "if True:"),
+        (
+            "uncovered-closed-form-accepted",
+            "update='closed_form' silently replaced by autograd",
+            'if name == "closed_form":\n                    raise',
+            "if False:\n                    raise",
+        ),
+        (
+            "foreign-buffer-not-noticed",
+            "a buffer's own way of yielding minibatches not noticed",
+            "if not is_passed_over_as_sb3_does(rollout_buffer):",
+            "if False:",
+        ),
+        (
+            "overridden-method-not-noticed",
+            "a policy's own `evaluate_actions` not noticed",
+            '"_call_impl", "evaluate_actions",',
+            '"_call_impl",',
+        ),
+        (
+            "replaced-method-not-noticed",
+            "a method replaced on the policy itself not noticed",
+            " + [name for name in METHODS if name in vars(policy)]",
+            "",
+        ),
+        (
+            "distribution-not-noticed",
+            "gSDE not noticed",
+            "if type(policy.action_dist) not in DISTRIBUTIONS:",
+            "if False:",
+        ),
+        (
+            "pre-hook-not-noticed",
+            "a forward pre-hook not noticed",
+            "if foreign or module._forward_hooks",
+            "if module._forward_hooks",
+        ),
+        (
+            "forward-hook-not-noticed",
+            "a forward hook not noticed",
+            "if foreign or module._forward_hooks or",
+            "if foreign or",
+        ),
+        (
+            "backward-hook-not-noticed",
+            "a backward hook not noticed",
+            "or module._backward_hooks or module._backward_pre_hooks:",
+            ":",
+        ),
+        (
+            "parameter-hook-not-noticed",
+            "a hook on a parameter not noticed",
+            "if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:",
+            "if False:",
+        ),
+        (
+            "replaced-forward-not-noticed",
+            "a module's replaced `forward` not noticed",
+            ' or "forward" in vars(module):',
+            ":",
+        ),
+        (
+            "compiled-module-not-noticed",
+            "a compiled module not noticed",
+            "module._compiled_call_impl is not None or",
+            "",
+        ),
+        (
+            "further-parameter-not-noticed",
+            "a parameter outside actor and critic not noticed",
+            "if len(order) != len(parameters):",
+            "if False:",
+        ),
+        (
+            "other-dtype-not-noticed",
+            "float64 parameters not noticed",
+            'if parameter.dtype != th.float32 or parameter.device.type != "cpu":',
+            "if False:",
+        ),
+        (
+            "replaced-layer-not-noticed",
+            "a layer that was replaced later not noticed",
+            "all(map(operator.is_, modules, self._modules))",
+            "True",
+        ),
+        (
+            "own-code-traced-once",
+            "a module of the user's traced only once",
+            "all(type(module).__module__.startswith(KNOWN_CODE) for module in modules)",
+            "True",
+        ),
+        (
+            "stale-objective",
+            "the objective stays on memory that the parameters have left",
+            "if before is not None and before.memory.parameters is memory.parameters:",
+            "if before is not None:",
+        ),
+        (
+            "stale-optimiser",
+            "steps go on with an optimiser state that has been replaced",
+            "before.memory = memory",
+            "pass",
+        ),
+    ),
+    Mutant(
+        "last-minibatch-dropped",
+        "the short last minibatch dropped (loop)",
+        f"{OURS}.ppo_scratch",
+        "for minibatch in rollout.minibatches(self.batch_size):\n",
+        "for minibatch in rollout.minibatches(self.batch_size):\n"
+        "            if len(minibatch.returns) < self.batch_size:\n                continue\n",
+    ),
 ]
 
 OWN_FEATURES_AND_FILES = [
@@ -518,16 +1286,6 @@ OWN_FEATURES_AND_FILES = [
         (f"{ZIP}::test_file_names_no_class_of_this_project",),
     ),
     Mutant(
-        "normaliser-moves-before-the-update",
-        "observation normaliser updated before the update",
-        f"{OURS}.ppo_scratch",
-        "        stats = UpdateStats()\n        for epoch",
-        "        stats = UpdateStats()\n        if self.normalize_observations:\n"
-        "            flatten = self.rollout_buffer.swap_and_flatten\n"
-        "            absorb_rollout(self.policy, flatten(self.rollout_buffer.observations))\n        for epoch",
-        (f"{NORMALIZER}::test_first_ratio_of_each_update_is_one",),
-    ),
-    Mutant(
         "normaliser-not-saved",
         "observation normaliser not saved",
         f"{OURS}.observation_normalizer",
@@ -542,22 +1300,6 @@ OWN_FEATURES_AND_FILES = [
         "        return (self(inputs[0]),)",
         "        self.absorb(inputs[0])\n        return (self(inputs[0]),)",
         (f"{NORMALIZER}::test_statistics_stand_still_during_a_rollout",),
-    ),
-    Mutant(
-        "threads-not-restored",
-        "number of threads not restored",
-        f"{OURS}.torch_threads",
-        "    finally:\n        th.set_num_threads(before)",
-        "    finally:\n        pass",
-        (f"{PPO_SCRATCH}::test_threads_are_limited_while_learning_and_restored",),
-    ),
-    Mutant(
-        "num-threads-ignored",
-        "rl_zoo3's --num-threads ignored by torch_threads='auto'",
-        f"{OURS}.torch_threads",
-        "if _UserSetting.kept or",
-        "if",
-        (f"{REGISTER}::test_num_threads_wins_over_auto",),
     ),
     Mutant(
         "reward-divided",
@@ -638,6 +1380,41 @@ OWN_FEATURES_AND_FILES = [
         '{**keywords, "scale": 1.0}',
         "keywords",
         (WRAPPER_LISTS,),
+    ),
+    Mutant(
+        "normaliser-moves-before-the-update",
+        "observation normaliser updated before the update",
+        f"{OURS}.ppo_scratch",
+        "        rollout = update.read(self.rollout_buffer)\n",
+        "        rollout = update.read(self.rollout_buffer)\n        if self.normalize_observations:\n"
+        "            observations = self.rollout_buffer.observations\n"
+        "            absorb_rollout(self.policy, observations.reshape(-1, *self.observation_space.shape))\n",
+        (f"{NORMALIZER}::test_first_ratio_of_each_update_is_one",),
+    ),
+    Mutant(
+        "num-threads-ignored",
+        "rl_zoo3's --num-threads ignored by torch_threads='auto'",
+        f"{OURS}.torch_threads",
+        "setting is None or _UserSetting.kept or",
+        "setting is None or",
+        (f"{REGISTER}::test_num_threads_wins_over_auto",),
+    ),
+    *mistakes_in(
+        "torch_threads",
+        (THREADS,),
+        (
+            "threads-not-restored",
+            "number of threads not restored",
+            "    finally:\n        th.set_num_threads(before.torch)",
+            "    finally:\n        pass",
+        ),
+        (
+            "blas-threads-not-restored",
+            "number of NumPy's threads not restored",
+            "library.set_num_threads(count)",
+            "pass",
+        ),
+        ("blas-threads-not-set", "number of NumPy's threads not set", "library.set_num_threads(threads.blas)", "pass"),
     ),
 ]
 

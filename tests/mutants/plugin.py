@@ -1,7 +1,8 @@
 """Pytest plugin that plants one mistake for the whole run, and reports how many tests noticed.
 
-What is here: the import hook and the count of outcomes. What is not: which mistakes there are (`mutants.py`). Loaded
-with `-p tests.mutants.plugin`; two environment variables say which mutant is planted and where the report goes.
+What is here: the import hook, the count of outcomes, and running pytest with both. What is not: which mistakes there
+are (`mutants.py`). Loaded with `-p tests.mutants.plugin`; two environment variables say which mutant is planted and
+where the report goes.
 """
 
 import json
@@ -13,9 +14,11 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 import pytest
+from hypothesis import Phase, settings
 
 from tests.mutants.mutants import Mutant, mutant_named
 
+REPOSITORY = Path(__file__).parents[2]
 MUTANT = "SB3_PPO_SCRATCH_MUTANT"
 """Environment variable: the mutant's name; unset or empty plants nothing."""
 REPORT = "SB3_PPO_SCRATCH_MUTANT_REPORT"
@@ -109,6 +112,9 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         RuntimeError: If the mutant's module has been imported already.
     """
     if os.environ.get(REPORT):
+        # Whether a test turns red counts, not the simplest example, which takes a minute to find.
+        settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate], database=None, derandomize=True)
+        settings.load_profile("mutants")
         early_config.pluginmanager.register(Outcome(), "outcome of a mutant")
     name = os.environ.get(MUTANT)
     if name:
@@ -116,3 +122,20 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         if mutant.module in sys.modules:
             raise RuntimeError(f"{mutant.module} was imported before mutant {name!r} could be planted")
         sys.meta_path.insert(0, MutatingFinder(mutant))
+
+
+def run_pytest(arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:
+    """Run pytest with this plugin as the whole work of a process, and end with its exit code.
+
+    Args:
+        arguments: Tests and options.
+        environment: Variables to set.
+        log: Where all output goes.
+    """
+    os.environ.update(environment)
+    os.chdir(REPOSITORY)
+    with log.open("w", encoding="utf-8") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    options = ["-q", "--tb=line", "-p", "no:cacheprovider", "-p", __name__, "--rootdir", str(REPOSITORY)]
+    sys.exit(pytest.main([*options, *arguments]))

@@ -1,0 +1,214 @@
+"""One minibatch step of PPO for MLPs on the CPU, its gradient derived by hand: NumPy, no autograd.
+
+What is here: PPO's objective on a minibatch, and the chain rule from the loss to the outputs of actor and critic. What
+is not: the distributions (`heads.py`), the layers (`mlp.py`), and Adam and the memory (`flat_memory.py`). The
+derivation stands in docs/closed-form.md. As in `mlp.py`, the batch is the last axis.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from stable_baselines3.common.buffers import RolloutBuffer
+
+from sb3_ppo_scratch.updates.flat_memory import NORM_EPSILON, FlatMemory
+from sb3_ppo_scratch.updates.heads import Head
+from sb3_ppo_scratch.updates.losses import ADVANTAGE_EPSILON
+from sb3_ppo_scratch.updates.minibatches import flatten, shuffle_rows
+from sb3_ppo_scratch.updates.mlp import ActorCriticMlp, Array
+from sb3_ppo_scratch.updates.network_inputs import NetworkInputs
+from sb3_ppo_scratch.updates.update import MinibatchFigures, UpdateSettings
+
+
+class Columns(NamedTuple):
+    """Transitions of a rollout, one per column."""
+
+    observations: Array
+    """What the networks read, shape (n_inputs, batch)."""
+    actions: Array
+    """Shape (action_dim, batch)."""
+    old_values: Array
+    """Shape (batch,), like those below."""
+    old_log_prob: Array
+    advantages: Array
+    returns: Array
+
+
+class ClosedFormObjective:
+    """PPO's objective as a function of the policy's flat parameters, with its gradient.
+
+    Args:
+        network: Actor and critic.
+        head: The action distributions.
+    """
+
+    def __init__(self, network: ActorCriticMlp, head: Head) -> None:
+        self.network, self.head = network, head
+
+    def evaluate(self, columns: Columns, settings: UpdateSettings) -> MinibatchFigures:
+        """Evaluate the objective.
+
+        Args:
+            columns: A minibatch.
+            settings: Clip ranges and weights of the terms.
+
+        Returns:
+            The figures to log.
+
+        Source:
+            https://arxiv.org/abs/1707.06347, equation 9, with the signs turned for minimisation.
+        """
+        batch = len(columns.returns)
+        outputs, values = self.network.forward(columns.observations)
+        self.head.condition(outputs)
+        mean_entropy = self.head.mean_entropy()
+        log_ratio = self.head.log_prob(columns.actions) - columns.old_log_prob
+        ratio = np.exp(log_ratio)
+        clipped_ratio = np.minimum(np.maximum(ratio, 1 - settings.clip_range), 1 + settings.clip_range)
+        advantages = columns.advantages
+        if settings.normalize_advantage:
+            advantages = normalize_advantages(advantages)
+        self._unclipped, self._clipped = ratio * advantages, clipped_ratio * advantages
+        self._residuals, self._value_moves = value_residuals(values[0], columns, settings.clip_range_vf)
+        policy_gradient_loss = -_mean(np.minimum(self._unclipped, self._clipped))
+        value_loss = float(np.dot(self._residuals, self._residuals)) / batch
+        return MinibatchFigures(
+            loss=policy_gradient_loss - settings.ent_coef * mean_entropy + settings.vf_coef * value_loss,
+            policy_gradient_loss=policy_gradient_loss,
+            value_loss=value_loss,
+            entropy_loss=-mean_entropy,
+            approx_kl=_mean(ratio - 1 - log_ratio),
+            clip_fraction=np.count_nonzero(ratio != clipped_ratio) / batch,
+        )
+
+    def backward(self, settings: UpdateSettings) -> None:
+        """Write the gradient of the loss that was evaluated last into the network's and the head's memory.
+
+        By a log-probability it is `-ratio * advantage / batch` where the surrogate is not clipped and 0 where it is, by
+        a value `2 vf_coef (value - return) / batch` unless the value's own clipping holds it.
+
+        Args:
+            settings: As for `evaluate`.
+        """
+        batch = len(self._unclipped)
+        actor_gradient, critic_gradient = self.network.output_gradients()
+        d_log_prob = self._unclipped * (self._unclipped <= self._clipped)
+        d_log_prob *= -1 / batch
+        self.head.backward(d_log_prob, -settings.ent_coef, actor_gradient)
+        np.multiply(self._residuals, 2 * settings.vf_coef / batch, out=critic_gradient[0])
+        if self._value_moves is not None:
+            critic_gradient[0] *= self._value_moves
+        self.network.backward()
+
+
+def normalize_advantages(advantages: Array) -> Array:
+    """Shift and scale a minibatch's advantages to mean 0 and (unbiased) standard deviation 1.
+
+    Args:
+        advantages: Shape (batch,).
+
+    Returns:
+        Normalised advantages, shape (batch,). A single advantage is returned as it is: it has no deviation.
+    """
+    if len(advantages) <= 1:
+        return advantages
+    centered: Array = advantages - _mean(advantages)
+    std = math.sqrt(float(np.dot(centered, centered)) / (len(advantages) - 1))
+    centered /= std + ADVANTAGE_EPSILON
+    return centered
+
+
+def value_residuals(values: Array, columns: Columns, clip_range_vf: float | None) -> tuple[Array, Array | None]:
+    """Compare values with returns, if wanted with the values' change since the rollout clipped.
+
+    Args:
+        values: Current estimates, shape (batch,).
+        columns: The minibatch.
+        clip_range_vf: Largest change of an estimate that counts, in units of the reward; None: no clipping.
+
+    Returns:
+        Value (clipped) minus return, shape (batch,), and whether a change of the value still changes that, shape
+        (batch,), bool; None if it always does.
+    """
+    if clip_range_vf is None:
+        return values - columns.returns, None
+    change = values - columns.old_values
+    clipped = np.minimum(np.maximum(change, -clip_range_vf), clip_range_vf)
+    return columns.old_values + clipped - columns.returns, change == clipped
+
+
+def _mean(values: Array) -> float:
+    """Average values, shape (n,); `np.mean` takes five times as long for a minibatch."""
+    return float(np.add.reduce(values)) / len(values)
+
+
+BYTES_AT_ONCE = 2**20
+"""Observations are picked and preprocessed for as many minibatches at once as fit into this much memory."""
+
+
+class ClosedFormUpdate:
+    """Improves an MLP policy by gradients in closed form; an `Update`.
+
+    Args:
+        objective: The objective, on the flat memory of the policy's parameters.
+        inputs: Preprocesses observations.
+        memory: The policy's parameters, and what moves them.
+    """
+
+    def __init__(self, objective: ClosedFormObjective, inputs: NetworkInputs, memory: FlatMemory) -> None:
+        self.objective, self.inputs, self.memory = objective, inputs, memory
+        self._gradient = memory.parameters.gradient.numpy()
+
+    def read(self, rollout_buffer: RolloutBuffer) -> "ColumnsOfRollout":
+        """Prepare a rollout to be passed over; see `Update`."""
+        self.memory.parameters.attach_gradients()
+        return ColumnsOfRollout(rollout_buffer, self.inputs)
+
+    def evaluate(self, minibatch: Columns, settings: UpdateSettings) -> MinibatchFigures:
+        """Evaluate the objective; see `Update`."""
+        return self.objective.evaluate(minibatch, settings)
+
+    def step(self, settings: UpdateSettings) -> None:
+        """Take one step of Adam; see `Update`."""
+        self.objective.backward(settings)
+        norm = math.sqrt(float(np.dot(self._gradient, self._gradient)))
+        if not norm + NORM_EPSILON <= settings.max_grad_norm:  # NaN must not pass unnoticed
+            self._gradient *= settings.max_grad_norm / (norm + NORM_EPSILON)
+        self.memory.adam.step(fused=True)
+
+
+class ColumnsOfRollout:
+    """A rollout, passed over in columns.
+
+    Args:
+        rollout_buffer: A full buffer.
+        inputs: Preprocesses observations.
+    """
+
+    def __init__(self, rollout_buffer: RolloutBuffer, inputs: NetworkInputs) -> None:
+        flatten(rollout_buffer)
+        self._buffer, self._inputs = rollout_buffer, inputs
+        self._action_dim = rollout_buffer.actions.shape[1]
+        figures = (rollout_buffer.values, rollout_buffer.log_probs, rollout_buffer.advantages, rollout_buffer.returns)
+        self._others = np.vstack([rows.T.astype(np.float32) for rows in (rollout_buffer.actions, *figures)])
+
+    def minibatches(self, batch_size: int) -> Iterator[Columns]:
+        """Pass once over it in random order.
+
+        Args:
+            batch_size: Transitions per minibatch; the last may have fewer.
+
+        Yields:
+            Minibatches.
+        """
+        rows = shuffle_rows(self._buffer)
+        n_at_once = batch_size * max(1, BYTES_AT_ONCE // (batch_size * self._inputs.bytes_per_observation))
+        for start in range(0, len(rows), n_at_once):
+            picked = rows[start : start + n_at_once]
+            observations = self._inputs(self._buffer.observations[picked])
+            others = self._others[:, picked]
+            actions, figures = others[: self._action_dim], others[self._action_dim :]
+            for first in range(0, len(picked), batch_size):
+                some = slice(first, first + batch_size)
+                yield Columns(observations[:, some], actions[:, some], *figures[:, some])

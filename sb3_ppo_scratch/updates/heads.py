@@ -1,0 +1,247 @@
+"""Action distributions in NumPy: sampling, log-probabilities, entropy, and how the loss depends on their parameters.
+
+What is here: one class per kind of action space. What is not: the network whose outputs are the parameters (`mlp.py`)
+and the objective (`closed_form.py`). The derivations stand in docs/closed-form.md. As in `mlp.py`, the batch is the
+last axis.
+
+Samples are drawn by torch's generators in the way in which `torch.distributions` draws them, so that the same seed
+gives the same actions as SB3's own distributions do.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch as th
+
+from sb3_ppo_scratch.updates.mlp import Array
+
+LOG_2_PI = math.log(2 * math.pi)
+_TORCH_DTYPES = {np.dtype(np.float32): th.float32, np.dtype(np.float64): th.float64}
+
+
+class Head(Protocol):
+    """Distributions over actions; each method is about the outputs that `condition` was given last."""
+
+    def condition(self, outputs: Array) -> None:
+        """Take the actor's outputs as parameters.
+
+        Args:
+            outputs: Shape (n_outputs, batch); used up.
+        """
+
+    def sample(self) -> Array:
+        """Draw one action per distribution.
+
+        Returns:
+            Shape (action_dim, batch).
+        """
+
+    def log_prob(self, actions: Array) -> Array:
+        """Evaluate actions.
+
+        Args:
+            actions: Shape (action_dim, batch).
+
+        Returns:
+            Log-probabilities, shape (batch,).
+        """
+
+    def mean_entropy(self) -> float:
+        """Average the distributions' entropies over the batch."""
+
+    def backward(self, d_log_prob: Array, d_entropy: float, gradient: Array) -> None:
+        """Carry the loss's derivatives on to the actor's outputs, for the actions whose `log_prob` was asked last.
+
+        Args:
+            d_log_prob: Derivative of the loss by each log-probability, shape (batch,).
+            d_entropy: Derivative of the loss by the mean entropy.
+            gradient: Where the derivatives by the outputs go, shape (n_outputs, batch).
+        """
+
+
+class CategoricalHead:
+    """Independent categorical distributions given by logits: one for Discrete, several for MultiDiscrete.
+
+    `log p = z - log sum exp z`, `H = -sum p log p`; see `Head`.
+
+    Args:
+        sizes: Number of categories of each distribution.
+    """
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        ends = np.cumsum(sizes).tolist()
+        self._sizes = list(sizes)
+        self._spans = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+        self._categories = np.concatenate([np.arange(size) for size in sizes])[:, np.newaxis]
+
+    def condition(self, outputs: Array) -> None:
+        """Take logits, shape (n_outputs, batch)."""
+        for span in self._spans:
+            logits = outputs[span]
+            logits -= np.maximum.reduce(logits, axis=0)  # so that nothing overflows
+            logits -= np.log(np.add.reduce(np.exp(logits), axis=0))
+        self._log_p, self._p = outputs, np.exp(outputs)
+
+    def sample(self) -> Array:
+        """Draw category numbers, int64, shape (n_distributions, batch)."""
+        if len(self._spans) == 1:
+            return draw_categories(self._p)[np.newaxis]
+        return np.stack([draw_categories(self._p[span]) for span in self._spans])
+
+    def log_prob(self, actions: Array) -> Array:
+        """Evaluate category numbers, shape (n_distributions, batch), to shape (batch,)."""
+        each = actions if len(self._sizes) == 1 else np.repeat(actions, self._sizes, axis=0)
+        self._chosen = self._categories == each
+        log_prob: Array = np.add.reduce(self._log_p * self._chosen, axis=0)
+        return log_prob
+
+    def mean_entropy(self) -> float:
+        """Average the entropies; see `Head`."""
+        return -float(np.vdot(self._p, self._log_p)) / len(self._p[0])
+
+    def backward(self, d_log_prob: Array, d_entropy: float, gradient: Array) -> None:
+        """Carry derivatives, shape (batch,), on to the logits, shape (n_outputs, batch).
+
+        `d log p[a] / d z = onehot(a) - p` and `d H / d z = -p (log p + H)`.
+        """
+        np.subtract(self._chosen, self._p, out=gradient)
+        gradient *= d_log_prob
+        if d_entropy != 0:
+            weighted = self._p * self._log_p
+            for span in self._spans:
+                weighted[span] -= self._p[span] * np.add.reduce(weighted[span], axis=0)
+            weighted *= d_entropy / len(d_log_prob)
+            gradient -= weighted
+
+
+class BernoulliHead:
+    """Independent Bernoulli distributions given by logits (MultiBinary).
+
+    With `s = log(1 + exp z)` and `p = exp(z - s)`: `log p[a] = a z - s`, `H = s - p z`; see `Head`.
+    """
+
+    def condition(self, outputs: Array) -> None:
+        """Take logits, shape (n_outputs, batch)."""
+        self._logits, self._softplus = outputs, np.logaddexp(0, outputs)
+        self._p = np.exp(outputs - self._softplus)
+
+    def sample(self) -> Array:
+        """Draw zeros and ones, float, shape (n_outputs, batch)."""
+        draws: Array = th.bernoulli(th.from_numpy(np.ascontiguousarray(self._p.T))).numpy().T
+        return draws
+
+    def log_prob(self, actions: Array) -> Array:
+        """Evaluate zeros and ones, shape (n_outputs, batch), to shape (batch,)."""
+        self._actions = actions
+        log_prob: Array = np.add.reduce(actions * self._logits - self._softplus, axis=0)
+        return log_prob
+
+    def mean_entropy(self) -> float:
+        """Average the entropies; see `Head`."""
+        return float(np.sum(self._softplus) - np.vdot(self._p, self._logits)) / len(self._p[0])
+
+    def backward(self, d_log_prob: Array, d_entropy: float, gradient: Array) -> None:
+        """Carry derivatives, shape (batch,), on to the logits, shape (n_outputs, batch).
+
+        `d log p[a] / d z = a - p` and `d H / d z = -z p (1 - p)`.
+        """
+        np.subtract(self._actions, self._p, out=gradient)
+        gradient *= d_log_prob
+        if d_entropy != 0:
+            gradient -= (d_entropy / len(d_log_prob)) * self._logits * self._p * (1 - self._p)
+
+
+class GaussianHead:
+    """A Gaussian with diagonal covariance (Box): means from the actor, deviations as parameters of their own.
+
+    `log p[a] = -sum((a - mean)^2 / (2 std^2) + log std + log(2 pi) / 2)`, `H = sum(log std + (1 + log(2 pi)) / 2)`; see
+    `Head`.
+
+    Args:
+        log_std: Logarithms of the standard deviations, shape (action_dim, 1).
+        log_std_gradient: Where the loss's derivatives by them go, same shape.
+    """
+
+    def __init__(self, log_std: Array, log_std_gradient: Array) -> None:
+        self._log_std, self._log_std_gradient = log_std, log_std_gradient
+
+    def condition(self, outputs: Array) -> None:
+        """Take means, shape (action_dim, batch)."""
+        self._means = outputs
+        self._constant = float(np.add.reduce(self._log_std, axis=None)) + 0.5 * LOG_2_PI * len(outputs)
+
+    def sample(self) -> Array:
+        """Draw actions, float, shape (action_dim, batch)."""
+        noise = th.empty(self._means.shape[::-1]).normal_()
+        actions: Array = self._means + np.exp(self._log_std) * noise.numpy().T
+        return actions
+
+    def log_prob(self, actions: Array) -> Array:
+        """Evaluate actions, shape (action_dim, batch), to shape (batch,)."""
+        self._precision = np.exp(-2 * self._log_std)
+        self._deviations = actions - self._means
+        self._squares = self._deviations * self._deviations
+        self._squares *= self._precision
+        log_prob: Array = np.add.reduce(self._squares, axis=0)
+        log_prob *= -0.5
+        log_prob -= self._constant
+        return log_prob
+
+    def mean_entropy(self) -> float:
+        """Give the entropy, which is the same for the whole batch; see `Head`."""
+        return float(self._constant + 0.5 * len(self._means))
+
+    def backward(self, d_log_prob: Array, d_entropy: float, gradient: Array) -> None:
+        """Carry derivatives, shape (batch,), on to the means, shape (action_dim, batch), and to the log std.
+
+        `d log p / d mean = (a - mean) / std^2`, `d log p / d log std = (a - mean)^2 / std^2 - 1`,
+        `d H / d log std = 1`.
+        """
+        self._squares -= 1
+        np.dot(self._squares, d_log_prob[:, np.newaxis], out=self._log_std_gradient)
+        self._log_std_gradient += d_entropy
+        np.multiply(self._deviations, self._precision, out=gradient)
+        gradient *= d_log_prob
+
+
+def draw_categories(probabilities: Array) -> Array:
+    """Draw from categorical distributions, with the random numbers and thus the results of `torch.multinomial`.
+
+    Args:
+        probabilities: Shape (n_categories, batch).
+
+    Returns:
+        Category numbers, int64, shape (batch,).
+
+    Source:
+        The smallest of exponential variables with rates p_k is the k-th with probability p_k; torch itself draws one
+        sample so, with validation that takes four times as long:
+        https://github.com/pytorch/pytorch/blob/v2.8.0/aten/src/ATen/native/Distributions.cpp#L579-L620
+    """
+    # The order in memory decides which random number goes where, and SB3's is (batch, n_categories).
+    by_row = probabilities.T
+    if _torch_draws_by_exponentials():
+        return _draw_by_exponentials(by_row)
+    return th.multinomial(th.from_numpy(np.ascontiguousarray(by_row)), 1, replacement=True).numpy()[:, 0]
+
+
+def _draw_by_exponentials(probabilities: Array, generator: th.Generator | None = None) -> Array:
+    """Draw category numbers, shape (batch,), for probabilities of shape (batch, n_categories)."""
+    times = th.empty(probabilities.shape, dtype=_TORCH_DTYPES[probabilities.dtype]).exponential_(generator=generator)
+    draws: Array = np.argmax(probabilities / times.numpy(), axis=1)
+    return draws
+
+
+@functools.cache
+def _torch_draws_by_exponentials() -> bool:
+    """Find out whether this version of torch draws as `_draw_by_exponentials` does."""
+    probabilities = np.linspace(1, 2, 300, dtype=np.float32).reshape(100, 3)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    theirs = th.multinomial(
+        th.from_numpy(probabilities), 1, replacement=True, generator=th.Generator().manual_seed(0)
+    ).numpy()
+    ours = _draw_by_exponentials(probabilities, th.Generator().manual_seed(0))
+    return bool(np.array_equal(ours, theirs[:, 0]))

@@ -1,0 +1,357 @@
+"""The actor-critic MLP in NumPy: forward pass and chain rule, on arrays that are views of flat memory.
+
+What is here: everything between observations and the outputs of actor and critic. What is not: the loss at their end
+(`closed_form.py`, `heads.py`), how a policy's layers are found (`trace_layers.py`) and the memory (`flat_memory.py`).
+
+Arrays are laid out (features, batch), so that a layer reads `f(W x + b)` as on paper, and so that actor and critic, one
+above the other, are one array: what is done elementwise is done for both at once. Layers of the same depth form a
+level; where both networks read the same input, their weights, adjacent in memory, are multiplied as one matrix. The
+derivation of the backward pass stands in docs/closed-form.md.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+"""An array of float32, or, where gradients are checked, of float64."""
+Activation = Literal["tanh", "relu"]
+
+BATCH_SIZES_KEPT = 4
+"""Arrays are kept for so many: minibatches, the last of them, environments, and episodes that were cut at once."""
+
+
+class LayerShape(NamedTuple):
+    """A linear layer, what follows it, and which of the policy's parameters are its own."""
+
+    n_inputs: int
+    n_outputs: int
+    activation: Activation | None
+    weight: int
+    """Position of the weight, shape (n_outputs, n_inputs), in the list of the policy's parameters."""
+    bias: int
+    """Position of the bias, shape (n_outputs,), in that list."""
+
+
+class ActorCriticShape(NamedTuple):
+    """Both networks, from the input to the outputs; layers that both begin with are shared."""
+
+    actor: tuple[LayerShape, ...]
+    critic: tuple[LayerShape, ...]
+
+    def levels(self) -> list[list[LayerShape]]:
+        """Group the layers by depth.
+
+        Returns:
+            For each depth the actor's and the critic's layer: one entry where they share it or one network has ended.
+        """
+        depths = range(max(len(self.actor), len(self.critic)))
+        return [list(dict.fromkeys(network[depth] for network in self if depth < len(network))) for depth in depths]
+
+    def parameter_order(self) -> list[int]:
+        """Order the parameters as `ActorCriticMlp` wants them in memory.
+
+        Returns:
+            Positions in the list of the policy's parameters: level by level, first the weights, then the biases.
+        """
+        order: list[int] = []
+        for layers in self.levels():
+            order += [layer.weight for layer in layers]
+            order += [layer.bias for layer in layers]
+        return order
+
+
+class _Product(NamedTuple):
+    """A matrix, the loss's derivative by it, and which rows of a level's input it turns into which of its output."""
+
+    weight: Array
+    weight_gradient: Array
+    inputs: slice
+    outputs: slice
+
+
+class _Level(NamedTuple):
+    """The layers of one depth; their outputs, shape (n_outputs, batch), lie one above the other."""
+
+    products: list[_Product]
+    bias: Array
+    bias_gradient: Array
+    activations: list[tuple[slice, Activation]]
+
+
+class _Rows(NamedTuple):
+    """Some rows of one level."""
+
+    depth: int
+    rows: slice
+
+
+class _ProductAtWork:
+    """A product and the arrays that it takes from and gives to, for one batch size.
+
+    Views are made once: making one takes as long as a small product.
+
+    Args:
+        product: The product.
+        outputs: The level's outputs, shape (n_outputs, batch).
+        gradient: The loss's derivatives by them, same shape.
+    """
+
+    __slots__ = (
+        "gradient",
+        "input_gradient",
+        "inputs",
+        "outputs",
+        "transposed_inputs",
+        "transposed_weight",
+        "weight",
+        "weight_gradient",
+    )
+
+    def __init__(self, product: _Product, outputs: Array, gradient: Array) -> None:
+        self.weight, self.transposed_weight = product.weight, product.weight.T
+        self.weight_gradient = product.weight_gradient
+        self.outputs, self.gradient = outputs[product.outputs], gradient[product.outputs]
+        self.input_gradient: Array | None = None
+
+    def receive(self, inputs: Array, input_gradient: Array | None = None) -> None:
+        """Take inputs, shape (n_inputs, batch), and where the derivatives by them go, if anybody wants them."""
+        self.inputs, self.transposed_inputs, self.input_gradient = inputs, inputs.T, input_gradient
+
+    def forward(self) -> None:
+        """Compute `W x`."""
+        np.dot(self.weight, self.inputs, out=self.outputs)
+
+    def backward(self) -> None:
+        """With `d` the derivative by `W x + b`: compute that by `W`, which is `d x^T`, and that by `x`, `W^T d`."""
+        np.dot(self.gradient, self.transposed_inputs, out=self.weight_gradient)
+        if self.input_gradient is not None:
+            np.dot(self.transposed_weight, self.gradient, out=self.input_gradient)
+
+
+class _LevelAtWork:
+    """A level's arrays for one batch size, made once: fresh ones of this size would be fresh pages of memory each time.
+
+    Args:
+        level: The level.
+        below: The level before it, nearer to the input; None: there is none.
+        batch: The batch size.
+    """
+
+    def __init__(self, level: _Level, below: "_LevelAtWork | None", batch: int) -> None:
+        shape, dtype = (len(level.bias), batch), level.bias.dtype
+        self.outputs, self.gradient = np.empty(shape, dtype), np.empty(shape, dtype)
+        self.products = [_ProductAtWork(product, self.outputs, self.gradient) for product in level.products]
+        if below is not None:
+            for at_work, product in zip(self.products, level.products, strict=True):
+                at_work.receive(below.outputs[product.inputs], below.gradient[product.inputs])
+        self._bias, self._bias_gradient, self._ones = level.bias, level.bias_gradient, np.ones((batch, 1), dtype)
+        self._activations = [(kind, self.outputs[rows], self.gradient[rows]) for rows, kind in level.activations]
+
+    def forward(self) -> None:
+        """Compute the outputs."""
+        for product in self.products:
+            product.forward()
+        np.add(self.outputs, self._bias, out=self.outputs)
+        for kind, outputs, _ in self._activations:
+            _ACTIVATE[kind](outputs)
+
+    def backward(self) -> None:
+        """Carry derivatives on from the outputs to the parameters and the inputs; uses up the outputs.
+
+        The derivative by a bias is the sum over the batch of those by `W x + b`.
+        """
+        for kind, outputs, gradient in self._activations:
+            _DIFFERENTIATE[kind](outputs, gradient)
+        np.dot(self.gradient, self._ones, out=self._bias_gradient)
+        for product in self.products:
+            product.backward()
+
+
+class ActorCriticMlp:
+    """Actor and critic as MLPs over the same input, with or without shared first layers.
+
+    Args:
+        shape: The layers.
+        parameters: Memory of all parameters in the order of `shape.parameter_order()`, shape (n,); looked at, not
+            copied.
+        gradient: Where `backward` writes the loss's derivatives by them, shape (n,).
+    """
+
+    def __init__(self, shape: ActorCriticShape, parameters: Array, gradient: Array) -> None:
+        self._levels = list(_build_levels(shape, parameters, gradient))
+        self._ends = _find_ends(shape)
+        self._at_work: dict[int, list[_LevelAtWork]] = {}
+
+    def forward(self, inputs: Array) -> tuple[Array, Array]:
+        """Compute the outputs, and keep what lies between for `backward`.
+
+        Args:
+            inputs: Observations, shape (n_inputs, batch).
+
+        Returns:
+            The actor's outputs, shape (n_outputs, batch), and the critic's, shape (1, batch); the next call with this
+            batch size overwrites them.
+        """
+        self._current = self._levels_for(inputs.shape[1])
+        for product in self._current[0].products:
+            product.receive(inputs)
+        for level in self._current:
+            level.forward()
+        (actor_depth, actor_rows), (critic_depth, critic_rows) = self._ends
+        return self._current[actor_depth].outputs[actor_rows], self._current[critic_depth].outputs[critic_rows]
+
+    def output_gradients(self) -> tuple[Array, Array]:
+        """Give the places where `backward` expects the loss's derivatives by what the last `forward` returned.
+
+        Returns:
+            By the actor's outputs, shape (n_outputs, batch), and by the critic's, shape (1, batch).
+        """
+        (actor_depth, actor_rows), (critic_depth, critic_rows) = self._ends
+        return self._current[actor_depth].gradient[actor_rows], self._current[critic_depth].gradient[critic_rows]
+
+    def backward(self) -> None:
+        """Write the loss's derivatives by all parameters, from `output_gradients`; uses up what `forward` kept."""
+        for level in reversed(self._current):
+            level.backward()
+
+    def _levels_for(self, batch: int) -> list[_LevelAtWork]:
+        """Find or make the arrays for a batch size."""
+        if batch not in self._at_work:
+            if len(self._at_work) == BATCH_SIZES_KEPT:
+                self._at_work.clear()
+            levels: list[_LevelAtWork] = []
+            for level in self._levels:
+                levels.append(_LevelAtWork(level, levels[-1] if levels else None, batch))
+            self._at_work[batch] = levels
+        return self._at_work[batch]
+
+
+def _apply_tanh(values: Array) -> None:
+    """Replace values, any shape, by their tanh."""
+    np.tanh(values, out=values)
+
+
+def _apply_relu(values: Array) -> None:
+    """Replace negative values, any shape, by 0."""
+    np.maximum(values, 0, out=values)
+
+
+def _through_tanh(values: Array, gradient: Array) -> None:
+    """Turn derivatives by `y = tanh(x)`, any shape, into derivatives by x: times `1 - y^2`. Uses up y."""
+    values *= values
+    values *= gradient
+    gradient -= values
+
+
+def _through_relu(values: Array, gradient: Array) -> None:
+    """Turn derivatives by `y = max(x, 0)`, any shape, into derivatives by x: 0 where y is 0."""
+    gradient *= values > 0
+
+
+_ACTIVATE = {"tanh": _apply_tanh, "relu": _apply_relu}
+_DIFFERENTIATE = {"tanh": _through_tanh, "relu": _through_relu}
+
+
+def _rows_of_level(layers: Sequence[LayerShape]) -> dict[LayerShape, slice]:
+    """Lay the outputs of one level's layers one above the other.
+
+    Args:
+        layers: The level's layers.
+
+    Returns:
+        Each layer's rows.
+    """
+    rows, start = {}, 0
+    for layer in layers:
+        rows[layer] = slice(start, start + layer.n_outputs)
+        start += layer.n_outputs
+    return rows
+
+
+def _find_ends(shape: ActorCriticShape) -> tuple[_Rows, _Rows]:
+    """Find the rows that hold the actor's and the critic's outputs.
+
+    Args:
+        shape: The layers.
+
+    Returns:
+        The actor's and the critic's.
+    """
+    levels = shape.levels()
+    actor_end, critic_end = (
+        _Rows(len(network) - 1, _rows_of_level(levels[len(network) - 1])[network[-1]]) for network in shape
+    )
+    return actor_end, critic_end
+
+
+def _places_of_products(shape: ActorCriticShape, depth: int) -> list[tuple[slice, slice]]:
+    """Tell what is multiplied with what at one level.
+
+    Args:
+        shape: The layers.
+        depth: The level, 0 at the input.
+
+    Returns:
+        Rows of the level's input and of its output, for each matrix: one matrix if both networks read the same rows.
+    """
+    rows = _rows_of_level(shape.levels()[depth])
+    places = {}
+    for network in shape:
+        if depth < len(network):
+            layer = network[depth]
+            inputs = slice(0, layer.n_inputs)
+            if depth > 0:
+                inputs = _rows_of_level(shape.levels()[depth - 1])[network[depth - 1]]
+            places[layer] = (inputs, rows[layer])
+    (first_inputs, first_outputs), *others = places.values()
+    if all(inputs == first_inputs for inputs, _ in others):
+        return [(first_inputs, slice(0, sum(layer.n_outputs for layer in rows)))]
+    return [(first_inputs, first_outputs), *others]
+
+
+def _activations_of_level(layers: Sequence[LayerShape]) -> list[tuple[slice, Activation]]:
+    """Tell which rows of one level's outputs go through which activation.
+
+    Args:
+        layers: The level's layers.
+
+    Returns:
+        Rows and activation: one entry if all layers have the same.
+    """
+    rows = _rows_of_level(layers)
+    kinds = {layer.activation for layer in layers}
+    if len(kinds) == 1:
+        rows = {layers[0]: slice(0, sum(layer.n_outputs for layer in layers))}
+    return [(span, layer.activation) for layer, span in rows.items() if layer.activation is not None]
+
+
+def _build_levels(shape: ActorCriticShape, parameters: Array, gradient: Array) -> Iterator[_Level]:
+    """Cut each level's weights and biases out of the flat memory.
+
+    Args:
+        shape: The layers.
+        parameters: Shape (n,).
+        gradient: Shape (n,).
+
+    Yields:
+        The levels, from the input on.
+    """
+    start = 0
+
+    def take(*dimensions: int) -> tuple[Array, Array]:
+        nonlocal start
+        span = slice(start, start + math.prod(dimensions))
+        start = span.stop
+        return parameters[span].reshape(dimensions), gradient[span].reshape(dimensions)
+
+    for depth, layers in enumerate(shape.levels()):
+        products = [
+            _Product(*take(outputs.stop - outputs.start, inputs.stop - inputs.start), inputs, outputs)
+            for inputs, outputs in _places_of_products(shape, depth)
+        ]
+        n_outputs = sum(layer.n_outputs for layer in layers)
+        yield _Level(products, *take(n_outputs, 1), _activations_of_level(layers))

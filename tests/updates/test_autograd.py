@@ -1,0 +1,218 @@
+"""Tests of `updates/autograd.py`: steps equal to plain torch's, and no waiting for the device in between."""
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3 import PPO
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from sb3_ppo_scratch import PPOScratch
+from sb3_ppo_scratch.updates.autograd import actions_as_taken, free_graph
+from tests.envs import EndingsEnv
+
+BOX = spaces.Box(-0.5, 0.5, (2,), np.float32)
+DISCRETE = spaces.Discrete(3)
+ACTION_SPACES = {
+    "discrete": DISCRETE,
+    "multi_discrete": spaces.MultiDiscrete([2, 3]),
+    "multi_binary": spaces.MultiBinary(3),
+    "box": BOX,
+}
+
+
+def parameters(model: OnPolicyAlgorithm) -> th.Tensor:
+    return th.nn.utils.parameters_to_vector(model.policy.parameters()).detach().clone()
+
+
+def make(
+    algorithm: type[OnPolicyAlgorithm],
+    policy: str | type[ActorCriticPolicy] = "MlpPolicy",
+    action_space: spaces.Space[Any] = BOX,
+    **arguments: Any,
+) -> OnPolicyAlgorithm:
+    env = DummyVecEnv([lambda: EndingsEnv(action_space) for _ in range(2)])
+    own = {"update": "autograd"} if algorithm is PPOScratch else {}
+    defaults = {"n_steps": 16, "batch_size": 8, "n_epochs": 2, "seed": 0, "learning_rate": 3e-3, "device": "cpu"}
+    return algorithm(policy, env, **{**defaults, **own, **arguments})
+
+
+class WithUnused(ActorCriticPolicy):
+    """Has a parameter that nothing reads."""
+
+    def _build(self, lr_schedule: Any) -> None:
+        self.unused = th.nn.Parameter(th.ones(3))
+        super()._build(lr_schedule)
+
+
+class WithFrozen(ActorCriticPolicy):
+    """Its first layer of the actor does not learn."""
+
+    def _build(self, lr_schedule: Any) -> None:
+        super()._build(lr_schedule)
+        for parameter in self.mlp_extractor.policy_net[0].parameters():
+            parameter.requires_grad = False
+
+
+class InTwoGroups(ActorCriticPolicy):
+    """The critic learns faster, in the words of torch."""
+
+    def _build(self, lr_schedule: Any) -> None:
+        super()._build(lr_schedule)
+        critic = [p for name, p in self.named_parameters() if "value" in name]
+        actor = [p for name, p in self.named_parameters() if "value" not in name]
+        self.optimizer = th.optim.Adam([{"params": actor}, {"params": critic, "betas": (0.5, 0.9)}], lr=1e-3)
+
+
+class TiedLayers(ActorCriticPolicy):
+    """Actor and critic share a matrix, but no bias."""
+
+    def _build(self, lr_schedule: Any) -> None:
+        super()._build(lr_schedule)
+        self.mlp_extractor.value_net[0].weight = self.mlp_extractor.policy_net[0].weight
+        self.optimizer = th.optim.Adam(self.parameters(), lr=1e-3, eps=1e-5)
+
+
+SGD = {"policy_kwargs": {"optimizer_class": th.optim.SGD}, "learning_rate": 0.1}
+RMSPROP = {"policy_kwargs": {"optimizer_class": th.optim.RMSprop}}
+
+
+@pytest.mark.parametrize(
+    ("policy", "arguments"),
+    [
+        pytest.param("MlpPolicy", {}, id="adam"),
+        pytest.param("MlpPolicy", SGD, id="sgd"),
+        pytest.param("MlpPolicy", RMSPROP, id="rmsprop"),
+        pytest.param(WithUnused, {}, id="unused_parameter"),
+        pytest.param(WithFrozen, {}, id="frozen_parameters"),
+        pytest.param(InTwoGroups, {}, id="two_groups"),
+        pytest.param(TiedLayers, {}, id="tied_layers"),
+        pytest.param("MlpPolicy", {"max_grad_norm": 0.05}, id="clipped_gradient"),
+    ],
+)
+def test_parameters_and_optimiser_state_equal_stock_ppos(policy: Any, arguments: dict[str, Any]) -> None:
+    stock, ours = (make(algorithm, policy, **arguments).learn(96) for algorithm in (PPO, PPOScratch))
+    th.testing.assert_close(parameters(ours), parameters(stock), rtol=0, atol=1e-6)
+    states = (model.policy.optimizer.state_dict()["state"] for model in (ours, stock))
+    our_state, their_state = states
+    assert our_state.keys() == their_state.keys()
+    for index, state in their_state.items():
+        for name, value in state.items():
+            th.testing.assert_close(our_state[index][name], value, rtol=1e-3, atol=1e-6)
+
+
+def is_flat(tensors: list[th.Tensor]) -> bool:
+    return len({tensor.untyped_storage().data_ptr() for tensor in tensors}) == 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "arguments", "flat"),
+    [
+        pytest.param("MlpPolicy", {}, True, id="adam"),
+        pytest.param("MlpPolicy", SGD, False, id="sgd"),
+        pytest.param(WithUnused, {}, False, id="unused_parameter"),
+        pytest.param(WithFrozen, {}, False, id="frozen_parameters"),
+        pytest.param(TiedLayers, {}, True, id="tied_layers"),
+    ],
+)
+def test_memory_is_flat_where_adam_moves_every_parameter_and_else_left_alone(
+    policy: Any, arguments: dict[str, Any], flat: bool
+) -> None:
+    model = make(PPOScratch, policy, **arguments).learn(32)
+    assert is_flat(list(model.policy.parameters())) is flat
+    if flat:
+        assert is_flat([parameter.grad for parameter in model.policy.parameters()])
+
+
+# -- no waiting --------------------------------------------------------------------------------------------------------
+
+WAITING = ("item", "cpu", "numpy", "tolist", "__float__", "__bool__", "__int__", "__index__")
+
+
+class Waits:
+    """Records who fetches a tensor's content while an update runs, torch's own optimisers excepted.
+
+    Adam's step numbers, which it fetches, lie on the CPU also where the parameters do not.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seen: list[str] = []
+        monkeypatch.setattr(th.distributions.Distribution, "_validate_args", True)  # `th.compile` switches it off
+        self.watching = False
+        for name in WAITING:
+            monkeypatch.setattr(th.Tensor, name, self._wrap(name, getattr(th.Tensor, name)))
+        train_epoch = PPOScratch._train_epoch
+
+        def watched_epoch(*arguments: Any) -> Any:
+            self.watching = True
+            try:
+                return train_epoch(*arguments)
+            finally:
+                self.watching = False
+
+        monkeypatch.setattr(PPOScratch, "_train_epoch", watched_epoch)
+
+    def _wrap(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*arguments: Any, **keywords: Any) -> Any:
+            if self.watching:
+                stack = traceback.extract_stack(limit=12)
+                if not any("/torch/optim/" in frame.filename for frame in stack):
+                    self.seen.append(f"{name} at {stack[-2].filename}:{stack[-2].lineno}")
+            return original(*arguments, **keywords)
+
+        return wrapped
+
+
+@pytest.mark.parametrize("kind", ACTION_SPACES)
+def test_no_tensor_is_fetched_from_the_device_between_the_minibatches(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make(PPOScratch, action_space=ACTION_SPACES[kind], ent_coef=0.01, clip_range_vf=0.2).learn(32)
+    waits = Waits(monkeypatch)
+    model.learn(64, reset_num_timesteps=False)
+    assert waits.seen == []
+
+
+def test_the_watch_sees_the_one_fetch_per_minibatch_that_target_kl_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make(PPOScratch, action_space=DISCRETE, target_kl=1e9).learn(32)
+    waits = Waits(monkeypatch)
+    model.learn(32, reset_num_timesteps=False)
+    ours = [place for place in waits.seen if "ppo_scratch.py" in place]
+    assert len(ours) == 2 * 4
+    assert all(place.startswith("__bool__") for place in ours)
+
+
+# -- small parts -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("space", "shape", "dtype"),
+    [(DISCRETE, (4,), th.int64), (BOX, (4, 2), th.float32), (spaces.MultiDiscrete([2, 3]), (4, 2), th.float32)],
+    ids=["discrete", "box", "multi_discrete"],
+)
+def test_stored_actions_get_back_the_shape_that_the_distribution_expects(
+    space: spaces.Space[Any], shape: tuple[int, ...], dtype: th.dtype
+) -> None:
+    stored = th.ones(4, 1 if isinstance(space, spaces.Discrete) else 2)
+    taken = actions_as_taken(stored, space)
+    assert taken.shape == shape
+    assert taken.dtype == dtype
+
+
+@pytest.mark.parametrize("kind", ACTION_SPACES)
+def test_freed_distribution_keeps_its_values_and_no_graph(kind: str) -> None:
+    policy = make(PPOScratch, action_space=ACTION_SPACES[kind]).policy
+    observations = th.zeros(1, 3)
+    actions = policy(observations)[0].detach()
+    before = policy.action_dist.log_prob(actions)
+    assert before.requires_grad
+    free_graph(policy)
+    after = policy.action_dist.log_prob(actions)
+    assert not after.requires_grad
+    assert th.equal(after, before.detach())

@@ -1,0 +1,221 @@
+"""Tests of passing over a rollout (`updates/minibatches.py` and its users) against SB3's `RolloutBuffer.get`."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
+
+from sb3_ppo_scratch.rollout_buffers import ScratchDictRolloutBuffer, ScratchRolloutBuffer
+from sb3_ppo_scratch.updates.autograd import SamplesOfRollout
+from sb3_ppo_scratch.updates.closed_form import BYTES_AT_ONCE, ColumnsOfRollout
+from sb3_ppo_scratch.updates.minibatches import flatten, is_passed_over_as_sb3_does
+from sb3_ppo_scratch.updates.network_inputs import NetworkInputs
+
+N_STEPS, N_ENVS = 5, 3
+VECTOR = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+DICT = spaces.Dict({"x": VECTOR, "place": spaces.Discrete(4)})
+FLOATS = ("values", "log_probs", "advantages", "returns")
+OTHER_FIELDS = ("actions", "old_values", "old_log_prob", "advantages", "returns")
+
+
+def full_buffer(
+    observation_space: spaces.Space[Any] = VECTOR,
+    action_space: spaces.Space[Any] | None = None,
+    buffer_class: type[RolloutBuffer] = ScratchRolloutBuffer,
+    n_steps: int = N_STEPS,
+) -> RolloutBuffer:
+    """A buffer of which every number is another."""
+    action_space = action_space or spaces.Box(-1, 1, (2,), np.float32)
+    buffer = buffer_class(n_steps, observation_space, action_space, device="cpu", n_envs=N_ENVS)
+    rng = np.random.default_rng(0)
+    observations = buffer.observations if isinstance(buffer.observations, dict) else {"": buffer.observations}
+    for array in observations.values():
+        array[...] = rng.integers(0, 4, array.shape) if array.dtype.kind in "iu" else rng.normal(size=array.shape)
+    buffer.actions[...] = rng.integers(0, 2, buffer.actions.shape)
+    for name in FLOATS:
+        getattr(buffer, name)[...] = rng.normal(size=(n_steps, N_ENVS))
+    buffer.full, buffer.pos = True, n_steps
+    return buffer
+
+
+def batches_of(source: Any, batch_size: int, seed: int = 3) -> list[Any]:
+    np.random.seed(seed)
+    passes = getattr(source, "minibatches", None) or source.get
+    return list(passes(batch_size))
+
+
+def assert_equal_observations(ours: Any, theirs: Any) -> None:
+    if isinstance(theirs, dict):
+        assert set(ours) == set(theirs)
+        for name, part in theirs.items():
+            assert th.equal(ours[name], part), name
+            assert ours[name].dtype == part.dtype
+    else:
+        assert th.equal(ours, theirs)
+        assert ours.dtype == theirs.dtype
+
+
+BUFFERS: dict[str, Callable[[], RolloutBuffer]] = {
+    "array": full_buffer,
+    "dict": lambda: full_buffer(DICT, buffer_class=ScratchDictRolloutBuffer),
+    "sb3s_own": lambda: full_buffer(buffer_class=RolloutBuffer),
+    "image": lambda: full_buffer(spaces.Box(0, 255, (2, 3, 3), np.uint8)),
+    "float64": lambda: full_buffer(spaces.Box(-1, 1, (2,), np.float64)),
+    "discrete": lambda: full_buffer(spaces.Discrete(4), spaces.Discrete(2)),
+    "multi_binary_actions": lambda: full_buffer(action_space=spaces.MultiBinary(3)),
+}
+
+
+@pytest.mark.parametrize("name", BUFFERS)
+@pytest.mark.parametrize("batch_size", [4, 5, 15, 100], ids="batches_of_{}".format)
+def test_samples_for_autograd_are_sb3s_in_sb3s_order_with_a_short_last_one(name: str, batch_size: int) -> None:
+    ours, theirs = BUFFERS[name](), BUFFERS[name]()
+    samples = batches_of(SamplesOfRollout(ours, th.device("cpu")), batch_size)
+    state = np.random.get_state()[2]
+    expected = batches_of(theirs, batch_size)
+    assert np.random.get_state()[2] == state
+    assert len(samples) == len(expected)
+    for sample, other in zip(samples, expected, strict=True):
+        assert type(sample) is type(other)
+        assert_equal_observations(sample.observations, other.observations)
+        for field in OTHER_FIELDS:
+            assert th.equal(getattr(sample, field), getattr(other, field)), field
+            assert getattr(sample, field).dtype == getattr(other, field).dtype, field
+
+
+@pytest.mark.parametrize("name", [name for name in BUFFERS if name != "dict"])
+@pytest.mark.parametrize("batch_size", [4, 5, 15, 100], ids="batches_of_{}".format)
+def test_columns_for_the_closed_form_are_sb3s_samples_preprocessed(name: str, batch_size: int) -> None:
+    from stable_baselines3.common.preprocessing import preprocess_obs
+
+    ours, theirs = BUFFERS[name](), BUFFERS[name]()
+    space = ours.observation_space
+    columns = batches_of(ColumnsOfRollout(ours, NetworkInputs(space, normalize_images=True)), batch_size)
+    expected = batches_of(theirs, batch_size)
+    assert len(columns) == len(expected)
+    for column, other in zip(columns, expected, strict=True):
+        preprocessed = preprocess_obs(other.observations, space).flatten(1).numpy()
+        np.testing.assert_array_equal(column.observations.T, preprocessed)
+        np.testing.assert_array_equal(column.actions.T, other.actions)
+        for field in OTHER_FIELDS[1:]:
+            np.testing.assert_array_equal(getattr(column, field), getattr(other, field), err_msg=field)
+
+
+@pytest.mark.parametrize("name", BUFFERS)
+def test_buffer_is_left_as_sb3_leaves_it(name: str) -> None:
+    ours, theirs = BUFFERS[name](), BUFFERS[name]()
+    flatten(ours)
+    batches_of(theirs, 4)
+    assert set(vars(ours)) == set(vars(theirs))
+    for attribute, left in vars(theirs).items():
+        if isinstance(left, dict):
+            for key, part in left.items():
+                np.testing.assert_array_equal(vars(ours)[attribute][key], part)
+        elif isinstance(left, np.ndarray):
+            np.testing.assert_array_equal(vars(ours)[attribute], left, err_msg=attribute)
+        elif isinstance(left, (int, bool, tuple)):
+            assert vars(ours)[attribute] == left, attribute
+
+
+@pytest.mark.parametrize("way", ["autograd", "closed_form"])
+def test_second_pass_is_shuffled_anew_and_sees_what_was_changed_in_between(way: str) -> None:
+    buffer = full_buffer()
+    rollout: Any = ColumnsOfRollout(buffer, NetworkInputs(VECTOR, normalize_images=True))
+    if way == "autograd":
+        rollout = SamplesOfRollout(buffer, th.device("cpu"))
+    first, second = batches_of(rollout, 15, seed=1)[0], batches_of(rollout, 15, seed=2)[0]
+    assert not np.array_equal(first.returns, second.returns)
+    np.testing.assert_array_equal(np.sort(first.returns), np.sort(second.returns))
+
+
+def test_pieces_of_a_long_rollout_are_cut_at_the_same_minibatches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sb3_ppo_scratch.updates.closed_form.BYTES_AT_ONCE", 8 * 10)  # ten observations
+    inputs = NetworkInputs(VECTOR, normalize_images=True)
+    expected = batches_of(full_buffer(), 4)
+    columns = batches_of(ColumnsOfRollout(full_buffer(), inputs), 4)
+    assert [len(column.returns) for column in columns] == [4, 4, 4, 3]
+    for column, other in zip(columns, expected, strict=True):
+        np.testing.assert_array_equal(column.observations.T, other.observations)
+        np.testing.assert_array_equal(column.old_values, other.old_values)
+
+
+def test_one_hot_codes_of_many_categories_are_never_all_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = spaces.Discrete(1000)
+    sizes: list[int] = []
+    preprocess = NetworkInputs.__call__
+
+    def spy(self: NetworkInputs, observations: np.ndarray) -> np.ndarray:
+        columns = preprocess(self, observations)
+        sizes.append(columns.nbytes)
+        return columns
+
+    monkeypatch.setattr(NetworkInputs, "__call__", spy)
+    buffer = full_buffer(space, spaces.Discrete(2), n_steps=2000)
+    buffer.observations[...] = np.random.default_rng(0).integers(0, 1000, buffer.observations.shape)
+    columns = batches_of(ColumnsOfRollout(buffer, NetworkInputs(space, normalize_images=True)), 64)
+    assert sum(sizes) == 2000 * N_ENVS * 1000 * 4, "not every transition was encoded once"
+    assert max(sizes) <= 2 * BYTES_AT_ONCE
+    assert sum(len(column.returns) for column in columns) == 2000 * N_ENVS
+
+
+# -- buffers that have a way of their own ------------------------------------------------------------------------------
+
+
+class OwnGet(RolloutBuffer):
+    """Passes over the rollout backwards."""
+
+    def get(self, batch_size: int | None = None) -> Any:
+        return reversed(list(super().get(batch_size)))
+
+
+class OwnSamples(RolloutBuffer):
+    """Changes what it yields."""
+
+    def _get_samples(self, batch_inds: np.ndarray, env: Any = None) -> Any:
+        return super()._get_samples(batch_inds, env)._replace(returns=th.full((len(batch_inds),), 7.0))
+
+
+class OwnAdvantages(RolloutBuffer):
+    """Changes what is not read here."""
+
+    def compute_returns_and_advantage(self, last_values: th.Tensor, dones: np.ndarray) -> None:
+        self.advantages[:] = 1.0
+
+
+@pytest.mark.parametrize(
+    ("buffer_class", "expected"),
+    [
+        (RolloutBuffer, True),
+        (ScratchRolloutBuffer, True),
+        (ScratchDictRolloutBuffer, True),
+        (DictRolloutBuffer, True),
+        (OwnAdvantages, True),
+        (OwnGet, False),
+        (OwnSamples, False),
+    ],
+)
+def test_buffers_that_yield_their_content_otherwise_are_told_apart(
+    buffer_class: type[RolloutBuffer], expected: bool
+) -> None:
+    space = DICT if issubclass(buffer_class, DictRolloutBuffer) else VECTOR
+    assert is_passed_over_as_sb3_does(full_buffer(space, buffer_class=buffer_class)) is expected
+
+
+def test_method_replaced_on_one_buffer_is_noticed() -> None:
+    buffer = full_buffer()
+    buffer.get = copy.copy(buffer.get)
+    assert not is_passed_over_as_sb3_does(buffer)
+
+
+def test_samples_of_a_buffer_with_its_own_get_are_its_own() -> None:
+    ours, theirs = full_buffer(buffer_class=OwnGet), full_buffer(buffer_class=OwnGet)
+    samples = batches_of(SamplesOfRollout(ours, th.device("cpu")), 4)
+    expected = batches_of(theirs, 4)
+    assert [len(sample.returns) for sample in samples] == [3, 4, 4, 4]
+    for sample, other in zip(samples, expected, strict=True):
+        assert th.equal(sample.returns, other.returns)

@@ -1,0 +1,141 @@
+"""Tests of `updates/mlp.py`: forward pass and chain rule against torch modules, in float64."""
+
+import tracemalloc
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch as th
+
+from sb3_ppo_scratch.updates.mlp import Activation, ActorCriticMlp, ActorCriticShape, LayerShape
+
+MODULES: dict[Activation | None, type[th.nn.Module]] = {
+    "tanh": th.nn.Tanh,
+    "relu": th.nn.ReLU,
+    None: th.nn.Identity,
+}
+
+
+class Reference:
+    """The same networks of torch's layers, and the flat memory that they say the closed form should have."""
+
+    def __init__(
+        self,
+        n_inputs: int,
+        shared: Sequence[tuple[int, Activation | None]] = (),
+        actor: Sequence[tuple[int, Activation | None]] = ((2, None),),
+        critic: Sequence[tuple[int, Activation | None]] = ((1, None),),
+    ) -> None:
+        th.manual_seed(0)
+        self.linears: list[th.nn.Linear] = []
+        first, width = self._chain(n_inputs, shared)
+        pi, _ = self._chain(width, actor)
+        vf, _ = self._chain(width, critic)
+        self.shape = ActorCriticShape((*first, *pi), (*first, *vf))
+        parameters = [p for linear in self.linears for p in (linear.weight, linear.bias)]
+        self.ordered = [parameters[position] for position in self.shape.parameter_order()]
+        self.values = th.cat([p.detach().ravel() for p in self.ordered]).numpy()
+        self.gradient = np.full_like(self.values, np.nan)
+
+    def _chain(self, width: int, layers: Sequence[tuple[int, Activation | None]]) -> tuple[list[LayerShape], int]:
+        shapes = []
+        for n_outputs, activation in layers:
+            position = 2 * len(self.linears)
+            self.linears.append(th.nn.Linear(width, n_outputs).double())
+            shapes.append(LayerShape(width, n_outputs, activation, position, position + 1))
+            width = n_outputs
+        return shapes, width
+
+    def outputs(self, inputs: np.ndarray) -> list[th.Tensor]:
+        """The actor's and the critic's, by torch, shapes (n_outputs, batch)."""
+        results = []
+        for network in self.shape:
+            hidden = th.as_tensor(inputs.T)
+            for layer in network:
+                hidden = MODULES[layer.activation]()(self.linears[layer.weight // 2](hidden))
+            results.append(hidden.T)
+        return results
+
+
+SHAPES = {
+    "linear": {},
+    "separate": {"actor": [(4, "tanh"), (2, None)], "critic": [(3, "tanh"), (1, None)]},
+    "actor_deeper": {"actor": [(4, "tanh"), (3, "relu"), (2, None)]},
+    "critic_deeper": {"critic": [(4, "relu"), (3, "relu"), (5, "tanh"), (1, None)]},
+    "shared": {"shared": [(4, "tanh")], "actor": [(3, "tanh"), (2, None)], "critic": [(3, "relu"), (1, None)]},
+    "shared_then_heads": {"shared": [(4, "relu"), (3, "tanh")]},
+    "no_activation_between": {"shared": [(4, None)], "actor": [(3, None), (2, None)]},
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("batch", [1, 7])
+def test_outputs_and_gradients_equal_torchs(name: str, batch: int) -> None:
+    reference = Reference(3, **SHAPES[name])
+    rng = np.random.default_rng(1)
+    inputs = rng.normal(size=(3, batch))
+    network = ActorCriticMlp(reference.shape, reference.values, reference.gradient)
+    expected = reference.outputs(inputs)
+    for ours, theirs in zip(network.forward(inputs), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-12, atol=1e-12)
+    derivatives = [rng.normal(size=part.shape) for part in expected]
+    th.autograd.backward(expected, [th.as_tensor(part) for part in derivatives])
+    for place, derivative in zip(network.output_gradients(), derivatives, strict=True):
+        place[:] = derivative
+    network.backward()
+    by_torch = th.cat([parameter.grad.ravel() for parameter in reference.ordered]).numpy()
+    np.testing.assert_allclose(reference.gradient, by_torch, rtol=1e-11, atol=1e-12)
+
+
+def test_parameters_are_ordered_level_by_level_first_weights_then_biases_and_shared_layers_once() -> None:
+    reference = Reference(3, shared=[(4, "tanh")], actor=[(3, "tanh"), (2, None)], critic=[(1, None)])
+    # Layers in the order of `Reference`: shared 0/1, actor 2/3 and 4/5, critic 6/7.
+    assert reference.shape.parameter_order() == [0, 1, 2, 6, 3, 7, 4, 5]
+
+
+def test_a_change_of_the_memory_acts_at_once() -> None:
+    reference = Reference(3)
+    network = ActorCriticMlp(reference.shape, reference.values, reference.gradient)
+    reference.values[:] = 0.0
+    reference.values[-3:] = [5.0, 6.0, 7.0]  # the biases: two of the actor, one of the critic
+    actor, critic = network.forward(np.ones((3, 1)))
+    assert [*actor.ravel(), *critic.ravel()] == [5.0, 6.0, 7.0]
+
+
+def test_forward_leaves_its_inputs_alone_also_after_backward() -> None:
+    reference = Reference(3, actor=[(4, "tanh"), (2, None)])
+    network = ActorCriticMlp(reference.shape, reference.values, reference.gradient)
+    inputs = np.random.default_rng(0).normal(size=(3, 5))
+    before = inputs.copy()
+    network.forward(inputs)
+    for place in network.output_gradients():
+        place[:] = 1.0
+    network.backward()
+    np.testing.assert_array_equal(inputs, before)
+
+
+def test_relu_at_zero_has_derivative_zero_as_torchs() -> None:
+    reference = Reference(1, shared=[(1, "relu")], actor=[(1, None)])
+    reference.values[:2] = 0.0
+    network = ActorCriticMlp(reference.shape, reference.values, reference.gradient)
+    network.forward(np.ones((1, 1)))
+    for place in network.output_gradients():
+        place[:] = 1.0
+    network.backward()
+    assert reference.gradient[:2].tolist() == [0.0, 0.0]
+
+
+def test_memory_kept_for_many_batch_sizes_stays_within_a_few_times_what_the_largest_needs() -> None:
+    # While acting, the number of episodes cut at one step is any number up to that of the environments.
+    reference = Reference(4, shared=[(64, "tanh"), (64, "tanh")])
+    network = ActorCriticMlp(reference.shape, reference.values, reference.gradient)
+
+    def kept_after(sizes: range) -> int:
+        tracemalloc.start()
+        for size in sizes:
+            network.forward(np.zeros((4, size)))
+        kept, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return kept
+
+    assert kept_after(range(1, 300)) < 20 * kept_after(range(300, 301))
