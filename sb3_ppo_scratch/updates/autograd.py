@@ -78,8 +78,8 @@ def evaluate_minibatch(
 class AutogradUpdate:
     """Improves any policy by torch's gradients; an `Update`.
 
-    Where the optimiser is a plain Adam, parameters and moments become flat memory after the first step, which shows
-    that every parameter gets a gradient: one operation on a vector takes the place of one per parameter.
+    Where the optimiser is a plain Adam that moves every parameter, as the first step shows, parameters and moments
+    become flat memory: one operation on a vector takes the place of one per parameter.
 
     Args:
         policy: The policy, which owns its optimiser.
@@ -115,7 +115,7 @@ class AutogradUpdate:
         th.nn.utils.clip_grad_norm_(self.policy.parameters(), settings.max_grad_norm)
         self.policy.optimizer.step()
         self._memory = None
-        if self._is_first_step and all(parameter.grad is not None for parameter in self.policy.parameters()):
+        if self._is_first_step:
             self._make_flat()
         self._is_first_step = False
 

@@ -589,12 +589,6 @@ UPDATES = [
             "pass",
         ),
         (
-            "unused-parameters-flattened",
-            "parameters without a gradient moved by the flat step",
-            "if self._is_first_step and all(parameter.grad is not None for parameter in self.policy.parameters()):",
-            "if self._is_first_step:",
-        ),
-        (
             "samples-mixed",
             "observations of other transitions (autograd)",
             "yield RolloutBufferSamples(observations.index_select(0, picked)",

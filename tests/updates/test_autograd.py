@@ -79,6 +79,20 @@ class TiedLayers(ActorCriticPolicy):
         self.optimizer = th.optim.Adam(self.parameters(), lr=1e-3, eps=1e-5)
 
 
+class TakesPartAtTimes(ActorCriticPolicy):
+    """Has a parameter that is used at the first minibatch, and then at every other one."""
+
+    def _build(self, lr_schedule: Any) -> None:
+        self.at_times = th.nn.Parameter(th.ones(1))
+        self.evaluations = 0
+        super()._build(lr_schedule)
+
+    def evaluate_actions(self, obs: Any, actions: th.Tensor) -> Any:
+        values, log_prob, entropy = super().evaluate_actions(obs, actions)
+        self.evaluations += 1
+        return values * self.at_times if self.evaluations % 2 else values, log_prob, entropy
+
+
 SGD = {"policy_kwargs": {"optimizer_class": th.optim.SGD}, "learning_rate": 0.1}
 RMSPROP = {"policy_kwargs": {"optimizer_class": th.optim.RMSprop}}
 
@@ -90,6 +104,7 @@ RMSPROP = {"policy_kwargs": {"optimizer_class": th.optim.RMSprop}}
         pytest.param("MlpPolicy", SGD, id="sgd"),
         pytest.param("MlpPolicy", RMSPROP, id="rmsprop"),
         pytest.param(WithUnused, {}, id="unused_parameter"),
+        pytest.param(TakesPartAtTimes, {}, id="parameter_used_at_times"),
         pytest.param(WithFrozen, {}, id="frozen_parameters"),
         pytest.param(InTwoGroups, {}, id="two_groups"),
         pytest.param(TiedLayers, {}, id="tied_layers"),
