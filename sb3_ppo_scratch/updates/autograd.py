@@ -122,7 +122,8 @@ class AutogradUpdate:
     def _make_flat(self) -> None:
         """Lay the memory flat, or keep it so, or leave it alone if that cannot be."""
         try:
-            self._memory = keep_flat(self._memory, list(self.policy.parameters()), self.policy.optimizer)
+            parameters, optimizer = list(self.policy.parameters()), self.policy.optimizer
+            self._memory = keep_flat(self._memory, parameters, optimizer, aligned=True)
         except NotCoveredError:
             self._memory = None
 

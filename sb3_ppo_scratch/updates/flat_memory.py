@@ -29,20 +29,32 @@ if hasattr(th, "_fused_adam_") and hasattr(th, "_fused_adamw_"):
     FUSED_KERNELS = th._fused_adam_, th._fused_adamw_
 
 
+ALIGNMENT = 64
+"""Bytes. Where a matrix begins elsewhere than at a multiple of this, products round differently: predictions would differ
+in the last digit from those of the same model in a file."""
+
+
 class FlatParameters:
     """Parameters and gradients as two vectors.
 
     Args:
         parameters: Parameters of one dtype on one device, in the order that they shall have in memory.
+        aligned: Whether each begins at a multiple of `ALIGNMENT`, with zeros before it, or right after the one before.
     """
 
-    def __init__(self, parameters: Sequence[th.nn.Parameter]) -> None:
+    def __init__(self, parameters: Sequence[th.nn.Parameter], *, aligned: bool = False) -> None:
         self.parameters = list(parameters)
-        self.values = th.cat([parameter.detach().reshape(-1) for parameter in parameters])
+        step = ALIGNMENT // parameters[0].element_size() if aligned else 1
+        self._starts, end = [], 0
+        for parameter in parameters:
+            self._starts.append(end)
+            end += -(-parameter.numel() // step) * step
+        self.values = th.zeros(end, dtype=parameters[0].dtype, device=parameters[0].device)
         self.gradient = th.zeros_like(self.values)
-        self._gradients = self.views_of(self.gradient)
-        for parameter, view in zip(self.parameters, self.views_of(self.values), strict=True):
-            parameter.data = view
+        self._gradients, self._places = self.views_of(self.gradient), self.views_of(self.values)
+        for parameter, place in zip(self.parameters, self._places, strict=True):
+            place.copy_(parameter.detach())
+            parameter.data = place
 
     def views_of(self, vector: th.Tensor) -> list[th.Tensor]:
         """Cut a vector into pieces of the parameters' shapes.
@@ -53,8 +65,10 @@ class FlatParameters:
         Returns:
             Views, each with the shape of its parameter.
         """
-        pieces = vector.split_with_sizes([parameter.numel() for parameter in self.parameters])
-        return [piece.view(parameter.shape) for piece, parameter in zip(pieces, self.parameters, strict=True)]
+        return [
+            vector[start : start + parameter.numel()].view(parameter.shape)
+            for start, parameter in zip(self._starts, self.parameters, strict=True)
+        ]
 
     def is_current(self, parameters: Sequence[th.nn.Parameter]) -> bool:
         """Tell whether these are still the parameters, and still lie in this memory.
@@ -68,7 +82,10 @@ class FlatParameters:
         return (
             len(parameters) == len(self.parameters)
             and all(now is then for now, then in zip(parameters, self.parameters, strict=True))
-            and _is_cut_into(self.values, self.parameters)
+            and all(
+                parameter.data_ptr() == place.data_ptr() and parameter.is_contiguous()
+                for parameter, place in zip(parameters, self._places, strict=True)
+            )
         )
 
     def take_gradients(self) -> bool:
@@ -80,7 +97,7 @@ class FlatParameters:
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         if len(gradients) < len(self.parameters):
             return False
-        th.cat([gradient.reshape(-1) for gradient in gradients], out=self.gradient)
+        th._foreach_copy_(self._gradients, gradients)
         self.attach_gradients()
         return True
 
@@ -171,7 +188,11 @@ class FlatMemory(NamedTuple):
 
 
 def keep_flat(
-    memory: FlatMemory | None, parameters: Sequence[th.nn.Parameter], optimizer: th.optim.Optimizer
+    memory: FlatMemory | None,
+    parameters: Sequence[th.nn.Parameter],
+    optimizer: th.optim.Optimizer,
+    *,
+    aligned: bool = False,
 ) -> FlatMemory:
     """Make sure that parameters and their optimiser's state lie in flat memory, moving what does not.
 
@@ -179,6 +200,7 @@ def keep_flat(
         memory: Where they were last time; None: nowhere.
         parameters: All of the policy's, in the order that they shall have.
         optimizer: The policy's optimiser.
+        aligned: As for `FlatParameters`.
 
     Returns:
         The same memory if nothing has moved.
@@ -187,9 +209,12 @@ def keep_flat(
         NotCoveredError: If they cannot lie there.
     """
     check_flat(parameters, optimizer)
-    flat = memory.parameters if memory and memory.parameters.is_current(parameters) else FlatParameters(parameters)
-    if memory and flat is memory.parameters and memory.adam.is_current(optimizer):
+    if memory is None or not memory.parameters.is_current(parameters):
+        flat = FlatParameters(parameters, aligned=aligned)
+    elif memory.adam.is_current(optimizer):
         return memory
+    else:
+        flat = memory.parameters
     return FlatMemory(flat, FlatAdam(optimizer, flat))
 
 
@@ -262,13 +287,3 @@ def _check_options(group: Mapping[str, Any]) -> None:
         raise NotCoveredError("optimiser options that are tensors")
     if group["capturable"] or group["differentiable"]:
         raise NotCoveredError("an optimiser that is capturable or differentiable")
-
-
-def _is_cut_into(vector: th.Tensor, pieces: Sequence[th.Tensor]) -> bool:
-    """Tell whether tensors, any shapes, are the consecutive pieces of a vector, shape (n,)."""
-    address, size = vector.data_ptr(), vector.element_size()
-    for piece in pieces:
-        if piece.data_ptr() != address or piece.dtype != vector.dtype or not piece.is_contiguous():
-            return False
-        address += size * piece.numel()
-    return True

@@ -968,15 +968,15 @@ UPDATES = [
         ("steps-not-written-back", "Adam's step count not written back", "self._steps.copy_(self._count)", "pass"),
         (
             "parameters-in-wrong-order",
-            "parameters copied in reversed order",
-            "for parameter in parameters])\n        self.gradient",
-            "for parameter in reversed(parameters)])\n        self.gradient",
+            "parameters copied upside down",
+            "place.copy_(parameter.detach())",
+            "place.copy_(parameter.detach().flip(0))",
         ),
         (
             "moved-parameters-not-noticed",
             "parameters that have left the memory not noticed",
-            "and _is_cut_into(self.values, self.parameters)",
-            "and True",
+            "parameter.data_ptr() == place.data_ptr() and parameter.is_contiguous()",
+            "parameter.is_contiguous()",
         ),
         (
             "moved-moments-not-noticed",

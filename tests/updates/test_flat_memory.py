@@ -61,6 +61,21 @@ def test_parameters_keep_identity_values_and_shapes_and_lie_one_behind_the_other
     assert all(parameter.requires_grad and parameter.is_leaf for parameter in parameters)
 
 
+def test_aligned_parameters_begin_at_multiples_of_64_bytes_with_zeros_that_stay_zeros_between_them() -> None:
+    parameters, before = make_parameters(), make_parameters()
+    memory = keep_flat(None, parameters, th.optim.Adam(parameters, lr=0.1), aligned=True)
+    assert_equal_parameters(parameters, before)
+    assert all(parameter.data_ptr() % 64 == 0 for parameter in parameters)
+    flat_steps(memory, 3)
+    between = th.ones(len(memory.parameters.values), dtype=th.bool)
+    for parameter in parameters:
+        start = (parameter.data_ptr() - memory.parameters.values.data_ptr()) // 4
+        between[start : start + parameter.numel()] = False
+    assert between.sum() > 16
+    assert not memory.parameters.values[between].any()
+    assert memory.parameters.is_current(parameters)
+
+
 def test_gradients_are_pieces_of_the_flat_gradient_to_which_a_backward_pass_adds() -> None:
     parameters = make_parameters()
     flat = FlatParameters(parameters)
