@@ -30,8 +30,8 @@ if hasattr(th, "_fused_adam_") and hasattr(th, "_fused_adamw_"):
 
 
 ALIGNMENT = 64
-"""Bytes. Where a matrix begins elsewhere than at a multiple of this, products round differently: predictions would differ
-in the last digit from those of the same model in a file."""
+"""Bytes. Where a matrix begins elsewhere than at a multiple of this, products round differently: a model and its file
+would predict values that differ in the last digit."""
 
 
 class FlatParameters:
