@@ -1,12 +1,12 @@
-"""One minibatch step of PPO for any policy on any device, its gradient taken by torch.
+"""One minibatch step of PPO for any policy on any device, its gradient taken through the policy by torch.
 
-What is here: evaluating the objective on a minibatch, and applying its gradient. What is not: the formulas
-(`losses.py`) and the loop over epochs and minibatches (`ppo_scratch.py`).
+What is here: evaluating the objective on a minibatch, and applying its gradient. What is not: the formulas and their
+derivatives (`losses.py`) and the loop over epochs and minibatches (`ppo_scratch.py`).
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch as th
@@ -38,10 +38,22 @@ def actions_as_taken(actions: th.Tensor, action_space: spaces.Space[Any]) -> th.
     return actions.long().flatten() if isinstance(action_space, spaces.Discrete) else actions
 
 
-def evaluate_minibatch(
-    policy: ActorCriticPolicy, batch: Samples, settings: UpdateSettings
-) -> tuple[th.Tensor, MinibatchFigures]:
+class Evaluation(NamedTuple):
+    """What a policy says about a minibatch, and how the loss depends on it."""
+
+    outputs: list[th.Tensor]
+    """Log-probabilities, values and, if they matter, entropies, each of shape (batch,), with their graphs."""
+    derivatives: list[th.Tensor]
+    """The loss's derivatives by them, same shapes."""
+    figures: MinibatchFigures
+    """To be logged, 0-d tensors on the policy's device."""
+
+
+def evaluate_minibatch(policy: ActorCriticPolicy, batch: Samples, settings: UpdateSettings) -> Evaluation:
     """Evaluate PPO's objective on one minibatch.
+
+    The graph ends at the policy's outputs: the loss's derivatives by them are short formulas, and on a small network
+    a third of torch's work would go into finding them.
 
     Args:
         policy: The policy to be improved.
@@ -49,30 +61,62 @@ def evaluate_minibatch(
         settings: Clip ranges and weights of the terms.
 
     Returns:
-        The loss, a 0-d tensor ready for `backward`, and the figures to log, 0-d tensors on the same device.
-
-    Source:
-        The paper's equation 9, with the signs turned for minimisation.
+        The outputs with the loss's derivatives by them, from which torch goes on to the parameters, and the figures.
     """
     actions = actions_as_taken(batch.actions, policy.action_space)
     values, log_prob, entropy = policy.evaluate_actions(batch.observations, actions)
-    advantages = batch.advantages
-    if settings.normalize_advantage:
-        advantages = losses.normalize_advantages(advantages)
-    log_ratio = log_prob - batch.old_log_prob
+    outputs = [log_prob, values.flatten()]
+    with th.no_grad():
+        advantages = batch.advantages
+        if settings.normalize_advantage:
+            advantages = losses.normalize_advantages(advantages)
+        log_ratio = log_prob - batch.old_log_prob
+        by_log_prob = losses.surrogate_derivative(log_ratio.exp(), advantages, settings.clip_range)
+        errors = (outputs[1], batch.old_values, batch.returns, settings.clip_range_vf)
+        derivatives = [by_log_prob, losses.value_loss_derivative(*errors) * settings.vf_coef]
+        by_entropy = settings.ent_coef / len(by_log_prob)
+        if entropy is None:  # the actions' own log-probabilities estimate it
+            by_log_prob += by_entropy
+        elif by_entropy != 0:
+            outputs.append(entropy)
+            derivatives.append(th.full_like(entropy, -by_entropy))
+        value_loss, entropy_loss = losses.value_loss(*errors), losses.entropy_loss(entropy, log_prob)
+        figures = _figures(log_ratio, advantages, value_loss, entropy_loss, settings)
+    return Evaluation(outputs, derivatives, figures)
+
+
+def _figures(
+    log_ratio: th.Tensor,
+    advantages: th.Tensor,
+    value_loss: th.Tensor,
+    entropy_loss: th.Tensor,
+    settings: UpdateSettings,
+) -> MinibatchFigures:
+    """Compute what is logged of a minibatch.
+
+    Args:
+        log_ratio: New minus old log-probabilities, shape (batch,).
+        advantages: Normalised if wanted, shape (batch,).
+        value_loss: 0-d (no shape).
+        entropy_loss: 0-d.
+        settings: Clip range and weights of the terms.
+
+    Returns:
+        The figures, 0-d tensors.
+
+    Source:
+        The loss is the paper's equation 9, with the signs turned for minimisation.
+    """
     ratio = log_ratio.exp()
     policy_gradient_loss = losses.clipped_surrogate_loss(ratio, advantages, settings.clip_range)
-    value_loss = losses.value_loss(values.flatten(), batch.old_values, batch.returns, settings.clip_range_vf)
-    entropy_loss = losses.entropy_loss(entropy, log_prob)
-    loss = policy_gradient_loss
-    if settings.ent_coef != 0:  # else its gradient, all zeros, would be computed all the same
-        loss = loss + settings.ent_coef * entropy_loss
-    loss = loss + settings.vf_coef * value_loss
-    with th.no_grad():
-        approx_kl = losses.approximate_kl(log_ratio)
-        clip_fraction = losses.clip_fraction(ratio, settings.clip_range)
-    figures = (loss, policy_gradient_loss, value_loss, entropy_loss, approx_kl, clip_fraction)
-    return loss, MinibatchFigures(*(figure.detach() for figure in figures))
+    return MinibatchFigures(
+        loss=policy_gradient_loss + settings.ent_coef * entropy_loss + settings.vf_coef * value_loss,
+        policy_gradient_loss=policy_gradient_loss,
+        value_loss=value_loss,
+        entropy_loss=entropy_loss,
+        approx_kl=losses.approximate_kl(log_ratio),
+        clip_fraction=losses.clip_fraction(ratio, settings.clip_range),
+    )
 
 
 class AutogradUpdate:
@@ -100,14 +144,16 @@ class AutogradUpdate:
     def evaluate(self, minibatch: Samples, settings: UpdateSettings) -> MinibatchFigures:
         """Evaluate the objective; see `Update`."""
         with without_validation():
-            self._loss, figures = evaluate_minibatch(self.policy, minibatch, settings)
-        return figures
+            self._evaluation = evaluate_minibatch(self.policy, minibatch, settings)
+        return self._evaluation.figures
 
     def step(self, settings: UpdateSettings) -> None:
         """Take one step of the policy's optimiser; see `Update`."""
         self.policy.optimizer.zero_grad()
-        self._loss.backward()  # type: ignore[no-untyped-call] # torch leaves it unannotated
-        del self._loss
+        outputs, derivatives, _ = self._evaluation
+        del self._evaluation
+        learning = [index for index, output in enumerate(outputs) if output.requires_grad]  # others are frozen
+        th.autograd.backward([outputs[index] for index in learning], [derivatives[index] for index in learning])
         if self._memory is not None and self._memory.parameters.take_gradients():
             self._memory.parameters.clip_gradient(settings.max_grad_norm)
             self._memory.adam.step(fused=False)

@@ -1,8 +1,8 @@
-"""The terms of PPO's objective and its diagnostics, as pure torch functions.
+"""The terms of PPO's objective, their derivatives, and its diagnostics, as pure torch functions.
 
 What is here: everything that can be written as a formula of one minibatch. What is not: the networks, the optimiser and
 the loop over minibatches (`autograd.py`, `ppo_scratch.py`). All tensors have shape (batch,), all results are 0-d unless
-stated otherwise.
+stated otherwise. The derivatives are derived in docs/closed-form.md.
 
 Source: Schulman et al., Proximal Policy Optimization Algorithms (https://arxiv.org/abs/1707.06347), "the paper" below.
 """
@@ -49,6 +49,22 @@ def clipped_surrogate_loss(ratio: th.Tensor, advantages: th.Tensor, clip_range: 
     return -th.minimum(ratio * advantages, clipped_ratio * advantages).mean()
 
 
+def surrogate_derivative(ratio: th.Tensor, advantages: th.Tensor, clip_range: float) -> th.Tensor:
+    """Derivative of the clipped surrogate loss by the log-probabilities of the actions taken.
+
+    Args:
+        ratio: New over old probability of the actions taken, shape (batch,).
+        advantages: Advantages of those actions, shape (batch,).
+        clip_range: Half width of the trust interval around a ratio of 1.
+
+    Returns:
+        Shape (batch,): `-ratio * advantage / batch`, and 0 where clipping makes the surrogate constant.
+    """
+    unclipped = ratio * advantages
+    clipped = ratio.clamp(1 - clip_range, 1 + clip_range) * advantages
+    return (advantages * (-1 / len(ratio)) * ratio) * (unclipped <= clipped)
+
+
 def value_loss(
     values: th.Tensor, old_values: th.Tensor, returns: th.Tensor, clip_range_vf: float | None = None
 ) -> th.Tensor:
@@ -71,6 +87,28 @@ def value_loss(
     if clip_range_vf is not None:
         values = old_values + (values - old_values).clamp(-clip_range_vf, clip_range_vf)
     return functional.mse_loss(values, returns)
+
+
+def value_loss_derivative(
+    values: th.Tensor, old_values: th.Tensor, returns: th.Tensor, clip_range_vf: float | None = None
+) -> th.Tensor:
+    """Derivative of the value loss by the current estimates.
+
+    Args:
+        values: Current estimates, shape (batch,).
+        old_values: Estimates at rollout time, shape (batch,).
+        returns: Targets, shape (batch,).
+        clip_range_vf: Largest change of an estimate that counts; None: no clipping.
+
+    Returns:
+        Shape (batch,): `2 * error / batch`, and 0 where clipping holds the estimate.
+    """
+    scale = 2 / len(values)
+    if clip_range_vf is None:
+        return (values - returns) * scale
+    change = values - old_values
+    clipped_change = change.clamp(-clip_range_vf, clip_range_vf)
+    return (old_values + clipped_change - returns) * scale * (change == clipped_change)
 
 
 def entropy_loss(entropy: th.Tensor | None, log_prob: th.Tensor) -> th.Tensor:

@@ -1,7 +1,7 @@
 """Tests of `updates/closed_form.py`: the objective's gradient by hand against autograd's and finite differences.
 
-Autograd differentiates `evaluate_minibatch`, whose terms `test_losses.py` compares with closed forms. Everything is in
-float64, so that what is left is the derivation and not rounding.
+Autograd differentiates `reference.loss_of_minibatch`, whose terms `test_losses.py` compares with closed forms.
+Everything is in float64, so that what is left is the derivation and not rounding.
 """
 
 import math
@@ -33,6 +33,7 @@ from sb3_ppo_scratch.updates.flat_memory import keep_flat
 from sb3_ppo_scratch.updates.network_inputs import NetworkInputs
 from sb3_ppo_scratch.updates.trace_layers import trace_networks
 from sb3_ppo_scratch.updates.update import UpdateSettings
+from tests.updates.reference import loss_of_minibatch
 
 N_INPUTS = 3
 BOX = spaces.Box(-1.0, 1.0, (2,), np.float32)
@@ -70,8 +71,8 @@ class Problem:
 
     def autograd(self, settings: UpdateSettings) -> tuple[np.ndarray, Any]:
         """The gradient by torch, in the order of the flat memory, and the figures."""
-        loss, figures = evaluate_minibatch(self.policy, self.samples, settings)
-        loss.backward()
+        figures = evaluate_minibatch(self.policy, self.samples, settings).figures
+        loss_of_minibatch(self.policy, self.samples, settings).backward()
         parameters = list(self.policy.parameters())
         pieces = (parameters[position] for position in self.order)
         zeros = (piece.grad if piece.grad is not None else th.zeros_like(piece) for piece in pieces)

@@ -1,6 +1,7 @@
 """Tests of `sb3_ppo_scratch.updates.losses`: the oracles are closed forms and float64 sums."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -105,3 +106,50 @@ def test_approximate_kl_agrees_with_the_exact_divergence_of_two_gaussians() -> N
 def test_clip_fraction_counts_ratios_strictly_outside_the_interval() -> None:
     ratios = th.tensor([0.5, 0.75, 1.0, 1.25, 1.5], dtype=th.float64)
     assert losses.clip_fraction(ratios, clip_range=0.25).item() == pytest.approx(2 / 5)
+
+
+def derivative_by_autograd(loss: Callable[[th.Tensor], th.Tensor], at: th.Tensor) -> th.Tensor:
+    variable = at.clone().requires_grad_()
+    (derivative,) = th.autograd.grad(loss(variable), variable)
+    return derivative
+
+
+NUMBERS = st.lists(st.tuples(*[st.floats(-3, 3)] * 3), min_size=1, max_size=20)
+
+
+@settings(max_examples=60, deadline=None)
+@given(NUMBERS, st.sampled_from([0.1, 0.5, 2.0]))
+def test_derivative_of_the_surrogate_by_the_log_probabilities_is_autograds(
+    rows: list[tuple[float, float, float]], clip_range: float
+) -> None:
+    log_prob, old, advantages = th.tensor(rows, dtype=th.float64).T
+    expected = derivative_by_autograd(
+        lambda variable: losses.clipped_surrogate_loss((variable - old).exp(), advantages, clip_range), log_prob
+    )
+    found = losses.surrogate_derivative((log_prob - old).exp(), advantages, clip_range)
+    th.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("ratio", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("advantage", [-1.0, 0.0, 1.0])
+def test_derivative_of_the_surrogate_at_the_ends_of_the_interval_is_autograds(ratio: float, advantage: float) -> None:
+    # Powers of two, so that the ends are hit exactly: 1 - 0.5 and, with a range of 1, 2.
+    clip_range = 1.0 if ratio == 2.0 else 0.5
+    log_prob, advantages = th.tensor([math.log(ratio)], dtype=th.float64), th.tensor([advantage], dtype=th.float64)
+    expected = derivative_by_autograd(
+        lambda variable: losses.clipped_surrogate_loss(variable.exp(), advantages, clip_range), log_prob
+    )
+    th.testing.assert_close(losses.surrogate_derivative(log_prob.exp(), advantages, clip_range), expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(NUMBERS, st.sampled_from([None, 0.0, 0.25, 1.0]))
+def test_derivative_of_the_value_loss_is_autograds(
+    rows: list[tuple[float, float, float]], clip_range_vf: float | None
+) -> None:
+    values, old_values, returns = th.tensor(rows, dtype=th.float64).T
+    expected = derivative_by_autograd(
+        lambda variable: losses.value_loss(variable, old_values, returns, clip_range_vf), values
+    )
+    found = losses.value_loss_derivative(values, old_values, returns, clip_range_vf)
+    th.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)

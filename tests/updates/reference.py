@@ -1,0 +1,24 @@
+"""PPO's loss by its definition, for torch to differentiate: what the update's own derivatives are compared with."""
+
+import torch as th
+from stable_baselines3.common.policies import ActorCriticPolicy
+
+from sb3_ppo_scratch.updates import losses
+from sb3_ppo_scratch.updates.autograd import Samples, actions_as_taken
+from sb3_ppo_scratch.updates.update import UpdateSettings
+
+
+def loss_of_minibatch(policy: ActorCriticPolicy, batch: Samples, settings: UpdateSettings) -> th.Tensor:
+    """Compute the paper's equation 9 (signs turned), with its graph, from the terms that `test_losses.py` tests."""
+    actions = actions_as_taken(batch.actions, policy.action_space)
+    values, log_prob, entropy = policy.evaluate_actions(batch.observations, actions)
+    advantages = batch.advantages
+    if settings.normalize_advantage:
+        advantages = losses.normalize_advantages(advantages)
+    ratio = (log_prob - batch.old_log_prob).exp()
+    return (
+        losses.clipped_surrogate_loss(ratio, advantages, settings.clip_range)
+        + settings.ent_coef * losses.entropy_loss(entropy, log_prob)
+        + settings.vf_coef
+        * losses.value_loss(values.flatten(), batch.old_values, batch.returns, settings.clip_range_vf)
+    )
