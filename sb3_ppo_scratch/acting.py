@@ -1,7 +1,7 @@
 """How the policy acts during a rollout: by its own forward pass, or, where the closed form covers it, without torch.
 
 What is here: from observations to actions, values and log-probabilities. What is not: the loop over steps
-(`ppo_scratch.py`).
+(`rollout_collector.py`).
 """
 
 import math
@@ -15,6 +15,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_ppo_scratch.updates.closed_form import ClosedFormUpdate
+from sb3_ppo_scratch.updates.kernels import Array
 
 Observations = Any
 """An array, shape (n_envs, *shape), or a dict of such arrays."""
@@ -87,6 +88,7 @@ class LeanActor:
         self.policy, self._inputs = policy, update.inputs
         self._network, self._head = update.objective.network, update.objective.head
         self._address = policy.value_net.weight.data_ptr()
+        self._columns: Array | None = None
         assert policy.action_space.shape is not None
         self._action_shape = policy.action_space.shape
 
@@ -96,7 +98,8 @@ class LeanActor:
         Raises:
             ValueError: If a parameter or an observation is not finite (SB3's distributions raise then, too).
         """
-        outputs, values = self._network.forward(self._inputs(observations))
+        self._columns = self._inputs(observations, self._columns)
+        outputs, values = self._network.forward(self._columns)
         is_finite = math.isfinite(np.add.reduce(outputs, axis=None))
         if is_finite:
             self._head.condition(outputs)

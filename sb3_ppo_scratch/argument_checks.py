@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from gymnasium import spaces
@@ -17,6 +17,9 @@ from stable_baselines3.common.policies import BasePolicy, MultiInputActorCriticP
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule
 
 from sb3_ppo_scratch.errors import ArgumentError, ArgumentTypeError, UnsupportedSpaceError
+
+UpdateName = Literal["auto", "autograd", "closed_form"]
+"""Ways of updating."""
 
 
 @contextmanager
@@ -41,10 +44,6 @@ def sb3_errors_named(what: str) -> Iterator[None]:
         raise ArgumentError(f"{what}: {error}") from error
     except NotImplementedError as error:
         raise UnsupportedSpaceError(f"{what}: {error}") from error
-
-
-UPDATE_NAMES = ("auto", "autograd", "closed_form")
-"""Ways of updating."""
 
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:
@@ -99,7 +98,7 @@ def check_objects(arguments: Mapping[str, Any]) -> None:
         raise ArgumentTypeError(f"`tensorboard_log` must be a folder or None, got {arguments['tensorboard_log']!r}.")
     if arguments["sde_sample_freq"] != -1:
         check_positive_integer("sde_sample_freq", arguments["sde_sample_freq"], remedy="-1 means once per rollout")
-    check_choice("update", arguments["update"], UPDATE_NAMES)
+    check_choice("update", arguments["update"], get_args(UpdateName))
     if arguments["torch_threads"] not in ("auto", None):
         remedy = "pass 'auto', None or a number of threads"
         check_positive_integer("torch_threads", arguments["torch_threads"], remedy=remedy)

@@ -11,7 +11,7 @@ import io
 import pathlib
 import time
 import warnings
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args
 
 import torch as th
 from gymnasium import spaces
@@ -37,12 +37,11 @@ from sb3_ppo_scratch.rollout_collector import RolloutCollector
 from sb3_ppo_scratch.torch_threads import (
     TorchThreads,
     choose_threads,
-    current_threads,
     has_convolutions,
     threads_restored,
     use_threads,
 )
-from sb3_ppo_scratch.update_choice import UpdateChoice, UpdateName
+from sb3_ppo_scratch.update_choice import UpdateChoice
 from sb3_ppo_scratch.update_stats import UpdateStats, explained_variance
 from sb3_ppo_scratch.updates.autograd import free_graph
 from sb3_ppo_scratch.updates.closed_form import ClosedFormUpdate
@@ -158,7 +157,7 @@ class PPOScratch(RolloutCollector):
         *,
         normalize_observations: bool = False,
         torch_threads: TorchThreads = "auto",
-        update: UpdateName = "auto",
+        update: checks.UpdateName = "auto",
     ) -> None:
         """Check the arguments, store each under its own name, and build the model from them.
 
@@ -206,7 +205,7 @@ class PPOScratch(RolloutCollector):
         self.torch_threads = torch_threads
         self.update = update
         self._update_choice, self._announced_update = UpdateChoice(), ""
-        self._threads_outside = current_threads()
+        self._threads_outside = th.get_num_threads()
         if self.env is not None:
             self._check_environment()
         if _init_setup_model:
@@ -388,7 +387,7 @@ class PPOScratch(RolloutCollector):
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
-        """Fill the buffer with SB3's own loop, and measure how fast that was.
+        """Fill the buffer, and measure how fast that was.
 
         Args:
             env: The training environments.
@@ -487,7 +486,7 @@ class PPOScratch(RolloutCollector):
         Raises:
             ArgumentError: If `update` asks for the closed form, and that does not cover the policy.
         """
-        checks.check_choice("update", self.update, checks.UPDATE_NAMES)
+        checks.check_choice("update", self.update, get_args(checks.UpdateName))
         update = self._update_choice.choose(self.update, self.policy, self.rollout_buffer)
         self._announce_update(self._update_choice.description)
         return update

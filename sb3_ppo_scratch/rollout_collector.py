@@ -3,7 +3,7 @@
 What is here: the loop over steps, with everything that SB3's own `collect_rollouts` does for callbacks, statistics and
 truncated episodes (tests run both and compare). What is not: how the policy acts (`acting.py`).
 
-SB3's loop was inherited until the policy had become so fast that the loop around it took a third of CartPole's time.
+On CartPole, learning with SB3's own loop around the same actor and buffer takes 1.04 to 1.08 times as long.
 """
 
 from abc import abstractmethod
@@ -36,16 +36,9 @@ class RolloutCollector(OnPolicyAlgorithm):
     def _fill_buffer(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
-        """Step the environments and store every transition; callbacks find SB3's names among the local variables.
+        """Step the environments and store every transition; arguments and result are those of `collect_rollouts`.
 
-        Args:
-            env: The training environments.
-            callback: Called at every step.
-            rollout_buffer: The buffer to fill.
-            n_rollout_steps: Steps per environment.
-
-        Returns:
-            Whether the rollout was completed; False if a callback asked to stop.
+        Callbacks find SB3's names among the local variables.
         """
         self.policy.set_training_mode(False)
         rollout_buffer.reset()

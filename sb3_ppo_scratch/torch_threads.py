@@ -3,13 +3,14 @@
 What is here: choosing, limiting and restoring the numbers. What is not: threads of environments (those are processes).
 
 Small networks lose on several threads: handing out a 64 x 64 product takes longer than computing it
-(https://github.com/DLR-RM/stable-baselines3/issues/90).
+(https://github.com/DLR-RM/stable-baselines3/issues/90). NumPy always gets one: only small products are left to it
+(`kernels.py`).
 """
 
 import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch as th
 from threadpoolctl import ThreadpoolController
@@ -17,16 +18,9 @@ from threadpoolctl import ThreadpoolController
 TorchThreads = Literal["auto"] | int | None
 """`"auto"`: one thread for networks without convolutions on the CPU; a number; None: leave torch's setting alone."""
 
-WORTH_SEVERAL_THREADS = 2**27
-"""Parameters times minibatch size from which on matrix products of the CPU gain by several threads."""
-
-
-class Threads(NamedTuple):
-    """Numbers of threads."""
-
-    torch: int
-    blas: int
-    """NumPy's, for matrix products."""
+WORTH_SEVERAL_THREADS = 2**24
+"""Parameters times minibatch size from which on a minibatch takes less time on two threads than on one (measured:
+docs/decisions.md)."""
 
 
 class _UserSetting:
@@ -53,62 +47,53 @@ def has_convolutions(module: th.nn.Module) -> bool:
     return any(isinstance(part, convolutions) for part in module.modules())
 
 
-def choose_threads(setting: TorchThreads, policy: th.nn.Module, batch_size: int, outside: Threads) -> Threads:
-    """Turn the setting into numbers of threads.
+def choose_threads(setting: TorchThreads, policy: th.nn.Module, batch_size: int, outside: int) -> int:
+    """Turn the setting into a number of threads.
 
     Args:
         setting: The algorithm's `torch_threads`.
         policy: The policy's network.
         batch_size: Transitions per minibatch.
-        outside: The numbers that hold while nothing learns.
+        outside: torch's threads while nothing learns.
 
     Returns:
-        The numbers.
+        torch's threads.
     """
     if isinstance(setting, int):
-        return Threads(setting, setting)
+        return setting
+    if setting is None or _UserSetting.kept:
+        return outside
     parameters = list(policy.parameters())
     is_large = batch_size * sum(parameter.numel() for parameter in parameters) >= WORTH_SEVERAL_THREADS
-    on_cpu = all(parameter.device.type == "cpu" for parameter in parameters)
-    leave_alone = setting is None or _UserSetting.kept or not on_cpu or has_convolutions(policy)
-    return Threads(outside.torch if leave_alone or is_large else 1, outside.torch if is_large else 1)
+    on_cpu = all(parameter.is_cpu for parameter in parameters)
+    return outside if is_large or not on_cpu or has_convolutions(policy) else 1
 
 
-def current_threads() -> Threads:
-    """Look up how many threads are in use.
-
-    Returns:
-        The numbers.
-    """
-    return Threads(th.get_num_threads(), max((library.num_threads for library in _blas_libraries()), default=1))
-
-
-def use_threads(threads: Threads) -> None:
-    """Let torch and NumPy use these numbers of threads from now on.
+def use_threads(count: int) -> None:
+    """Let torch use this many threads from now on, and NumPy one.
 
     Args:
-        threads: The numbers.
+        count: torch's threads.
     """
-    if th.get_num_threads() != threads.torch:
-        th.set_num_threads(threads.torch)
+    if th.get_num_threads() != count:
+        th.set_num_threads(count)
     for library in _blas_libraries():
-        if library.num_threads != threads.blas:
-            library.set_num_threads(threads.blas)
+        if library.num_threads != 1:
+            library.set_num_threads(1)
 
 
 @contextmanager
-def threads_restored() -> Iterator[Threads]:
+def threads_restored() -> Iterator[int]:
     """Give torch and NumPy back as many threads as they had before the block, also after an exception.
 
     Yields:
-        Those numbers.
+        torch's threads before.
     """
-    blas_before = [library.num_threads for library in _blas_libraries()]
-    before = current_threads()
+    before, blas_before = th.get_num_threads(), [library.num_threads for library in _blas_libraries()]
     try:
         yield before
     finally:
-        th.set_num_threads(before.torch)
+        th.set_num_threads(before)
         for library, count in zip(_blas_libraries(), blas_before, strict=True):
             library.set_num_threads(count)
 

@@ -8,9 +8,10 @@ SB3's own code, which the closed form stands for. Looking that up takes millisec
 it has seen and looks again when something has changed.
 """
 
+import itertools
 import operator
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch as th
@@ -25,19 +26,19 @@ from stable_baselines3.common.distributions import (
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch.nn.modules import module as global_hooks
 
+from sb3_ppo_scratch.argument_checks import UpdateName
 from sb3_ppo_scratch.errors import ArgumentError
 from sb3_ppo_scratch.observation_normalizer import ObservationNormalizer
 from sb3_ppo_scratch.updates.autograd import AutogradUpdate
 from sb3_ppo_scratch.updates.closed_form import ClosedFormObjective, ClosedFormUpdate
 from sb3_ppo_scratch.updates.flat_memory import FlatMemory, check_flat, keep_flat
 from sb3_ppo_scratch.updates.heads import BernoulliHead, CategoricalHead, GaussianHead, Head
+from sb3_ppo_scratch.updates.kernels import Array
 from sb3_ppo_scratch.updates.minibatches import is_passed_over_as_sb3_does
-from sb3_ppo_scratch.updates.mlp import ActorCriticMlp, ActorCriticShape, Array
+from sb3_ppo_scratch.updates.mlp import ActorCriticMlp, ActorCriticShape
 from sb3_ppo_scratch.updates.network_inputs import NetworkInputs
 from sb3_ppo_scratch.updates.trace_layers import TracedNetworks, trace_networks
 from sb3_ppo_scratch.updates.update import NotCoveredError
-
-UpdateName = Literal["auto", "autograd", "closed_form"]
 
 METHODS = frozenset({
     "__call__", "_call_impl", "evaluate_actions", "extract_features", "forward", "get_distribution",
@@ -111,9 +112,9 @@ class UpdateChoice:
             if self._autograd is None or self._autograd.policy is not policy:
                 self._autograd = AutogradUpdate(policy)
             return self._autograd
-        networks, parameters = covered
+        networks, groups = covered
         before = self._closed_form
-        memory = keep_flat(before.memory if before else None, parameters, policy.optimizer)
+        memory = keep_flat(before.memory if before else None, groups, policy.optimizer)
         if before is not None and before.memory.parameters is memory.parameters:
             before.memory = memory
             return before
@@ -122,8 +123,12 @@ class UpdateChoice:
 
     def _find_covered(
         self, name: UpdateName, policy: ActorCriticPolicy, rollout_buffer: RolloutBuffer
-    ) -> tuple[TracedNetworks, list[th.nn.Parameter]] | None:
-        """Decide, and describe the decision; None means autograd. Raises ArgumentError as `choose` does."""
+    ) -> tuple[TracedNetworks, list[list[th.nn.Parameter]]] | None:
+        """Decide, and describe the decision; None means autograd.
+
+        Raises:
+            ArgumentError: As `choose` does.
+        """
         reason = "as asked for" if name != "auto" else "auto: an MLP on the CPU"
         if name != "autograd":
             try:
@@ -143,8 +148,12 @@ class UpdateChoice:
 
     def _check_covered(
         self, policy: ActorCriticPolicy, rollout_buffer: RolloutBuffer
-    ) -> tuple[TracedNetworks, list[th.nn.Parameter]]:
-        """Find a policy's layers and parameters for the closed form, or raise NotCoveredError."""
+    ) -> tuple[TracedNetworks, list[list[th.nn.Parameter]]]:
+        """Find a policy's layers and parameters for the closed form.
+
+        Raises:
+            NotCoveredError: If it does not cover them.
+        """
         check_policy(policy)
         if not is_passed_over_as_sb3_does(rollout_buffer):
             raise NotCoveredError(f"minibatches of the rollout buffer {type(rollout_buffer).__name__}")
@@ -152,12 +161,16 @@ class UpdateChoice:
         for module in modules:
             check_hooks(module)
         networks = self._trace(policy, modules)
-        parameters = order_parameters(policy, modules, networks)
-        check_flat(parameters, policy.optimizer)
-        return networks, parameters
+        groups = group_parameters(policy, modules, networks)
+        check_flat(list(itertools.chain(*groups)), policy.optimizer)
+        return networks, groups
 
     def _trace(self, policy: ActorCriticPolicy, modules: list[th.nn.Module]) -> TracedNetworks:
-        """Trace a policy's networks, or remember what was found, or raise NotCoveredError."""
+        """Trace a policy's networks, or remember what was found.
+
+        Raises:
+            NotCoveredError: If they are no MLPs.
+        """
         seen = len(modules) == len(self._modules) and all(map(operator.is_, modules, self._modules))
         # Code that is not SB3's might do something else today; then the closed form would be wrong.
         changeable = not all(type(module).__module__.startswith(KNOWN_CODE) for module in modules)
@@ -217,7 +230,7 @@ def check_hooks(module: th.nn.Module) -> None:
     Raises:
         NotCoveredError: If there is a hook, or the module is compiled.
     """
-    foreign = [
+    foreign = module._forward_pre_hooks and [
         hook
         for hook in module._forward_pre_hooks.values()
         if not isinstance(getattr(hook, "__self__", None), ObservationNormalizer)
@@ -228,9 +241,9 @@ def check_hooks(module: th.nn.Module) -> None:
         raise NotCoveredError(f"a {type(module).__name__} whose forward pass was replaced")
 
 
-def order_parameters(
+def group_parameters(
     policy: ActorCriticPolicy, modules: Sequence[th.nn.Module], networks: TracedNetworks
-) -> list[th.nn.Parameter]:
+) -> list[list[th.nn.Parameter]]:
     """Order a policy's parameters as the closed form wants them in memory.
 
     Args:
@@ -239,7 +252,7 @@ def order_parameters(
         networks: Its networks.
 
     Returns:
-        The networks' parameters, then a Gaussian's log std.
+        The networks' parameters, in groups as for `FlatParameters`, then a Gaussian's log std.
 
     Raises:
         NotCoveredError: If there are others, or they are not float32 on the CPU, or have hooks.
@@ -247,15 +260,15 @@ def order_parameters(
     # As `policy.parameters()`, but five times as fast.
     named = {id(p): (name, p) for module in modules for name, p in module._parameters.items() if p is not None}
     names, parameters = zip(*named.values(), strict=True)
-    order = networks.shape.parameter_order()
+    groups = networks.groups
     if type(policy.action_dist) is DiagGaussianDistribution:
-        order.append(list(named).index(id(policy.log_std)))
-    if len(order) != len(parameters):
-        other = next(name for position, name in enumerate(names) if position not in order)
+        groups = [*groups, [list(named).index(id(policy.log_std))]]
+    if sum(map(len, groups)) != len(parameters):
+        other = next(name for position, name in enumerate(names) if position not in itertools.chain(*groups))
         raise NotCoveredError(f"a parameter `{other}` outside actor and critic")
     for parameter in parameters:
         _check_parameter(parameter)
-    return [parameters[position] for position in order]
+    return [[parameters[position] for position in group] for group in groups]
 
 
 def _check_parameter(parameter: th.nn.Parameter) -> None:
@@ -267,7 +280,7 @@ def _check_parameter(parameter: th.nn.Parameter) -> None:
     Raises:
         NotCoveredError: If it is one.
     """
-    if parameter.dtype != th.float32 or parameter.device.type != "cpu":
+    if parameter.dtype != th.float32 or not parameter.is_cpu:
         raise NotCoveredError(f"parameters of {parameter.dtype} on the device {parameter.device}")
     if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
         raise NotCoveredError("hooks on parameters")
@@ -279,7 +292,7 @@ def build_closed_form(policy: ActorCriticPolicy, networks: TracedNetworks, memor
     Args:
         policy: The policy.
         networks: Its networks.
-        memory: Its parameters, ordered as by `order_parameters`.
+        memory: Its parameters, laid out as `group_parameters` says.
 
     Returns:
         The update.
@@ -300,7 +313,7 @@ def build_objective(
     Args:
         action_space: Discrete, MultiDiscrete, MultiBinary or Box.
         shape: The networks.
-        parameters: Ordered as by `order_parameters`, shape (n,), any float dtype.
+        parameters: Laid out as `group_parameters` says, shape (n,), any float dtype.
         gradient: Where derivatives go, same shape.
 
     Returns:

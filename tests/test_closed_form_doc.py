@@ -4,6 +4,7 @@ What is here: `docs/closed-form.md` against autograd in float64. What is not: th
 """
 
 import ast
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch as th
+import torch as th
 from gymnasium import spaces
 
 from sb3_ppo_scratch.update_choice import build_objective
 from sb3_ppo_scratch.updates import losses
 from sb3_ppo_scratch.updates.closed_form import Columns
+from sb3_ppo_scratch.updates.flat_memory import FlatParameters
 from sb3_ppo_scratch.updates.mlp import ActorCriticShape, LayerShape
 from sb3_ppo_scratch.updates.update import UpdateSettings
 
@@ -26,8 +29,8 @@ OUTSIDE = EXAMPLE.replace("0, -0.4, 0.9,", "0, -0.6, 0.9,")
 """The example with the ratio above the clip range."""
 HELD = EXAMPLE.replace("clip_range_vf, vf_coef, ent_coef = 0.2, 0.5,", "clip_range_vf, vf_coef, ent_coef = 0.2, 0.1,")
 """The example with the value held by its own clipping."""
-IN_MEMORY = ("W0", "b0", "W_actor", "W_critic", "b_actor", "b_critic")
-"""The example's parameters in the order in which the closed form has them."""
+IN_MEMORY = (("W0",), ("b0",), ("W_actor",), ("W_critic",), ("b_actor", "b_critic"))
+"""The example's parameters, in groups as the closed form has them in memory."""
 
 
 def run(code: str) -> dict[str, Any]:
@@ -49,7 +52,7 @@ def test_numbers_in_the_comments_are_those_of_the_code() -> None:
 @pytest.mark.parametrize("code", [EXAMPLE, OUTSIDE, HELD], ids=["inside", "ratio_outside", "value_held"])
 def test_derivatives_are_autograds(code: str) -> None:
     names = run(code)
-    leaves = {name: th.tensor(names[name], requires_grad=True) for name in IN_MEMORY}
+    leaves = {name: th.tensor(names[name], requires_grad=True) for name in itertools.chain(*IN_MEMORY)}
     hidden = th.tanh(leaves["W0"] @ th.tensor(names["x"]) + leaves["b0"])
     logits = (leaves["W_actor"] @ hidden[:2] + leaves["b_actor"]).T
     values = (leaves["W_critic"] @ hidden[2:] + leaves["b_critic"])[0]
@@ -83,9 +86,8 @@ def test_the_code_computes_what_the_example_does(code: str) -> None:
         actor=(LayerShape(2, 2, "tanh", 0, 1), LayerShape(2, 2, None, 2, 3)),
         critic=(LayerShape(2, 1, "tanh", 4, 5), LayerShape(1, 1, None, 6, 7)),
     )
-    parameters = np.concatenate([names[name].ravel() for name in IN_MEMORY])
-    gradient = np.full_like(parameters, np.nan)
-    objective = build_objective(spaces.Discrete(2), shape, parameters, gradient)
+    memory = FlatParameters([[th.nn.Parameter(th.as_tensor(names[name])) for name in group] for group in IN_MEMORY])
+    objective = build_objective(spaces.Discrete(2), shape, memory.values.numpy(), memory.gradient.numpy())
     columns = Columns(
         names["x"],
         np.array([[names["action"]]]),
@@ -98,8 +100,8 @@ def test_the_code_computes_what_the_example_does(code: str) -> None:
     figures = objective.evaluate(columns, settings)
     objective.backward(settings)
     assert figures.loss == pytest.approx(names["loss"], rel=1e-12)
-    expected = np.concatenate([names[f"d_{name}"].ravel() for name in IN_MEMORY])
-    np.testing.assert_allclose(gradient, expected, rtol=1e-12, atol=1e-15)
+    for name, derivative in zip(itertools.chain(*IN_MEMORY), memory.views_of(memory.gradient), strict=True):
+        np.testing.assert_allclose(derivative, names[f"d_{name}"], rtol=1e-12, atol=1e-15)
 
 
 def test_table_names_functions_that_exist() -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,14 @@ def test_wrappers_import_only_gymnasium_numpy_and_the_standard_library() -> None
             else:
                 continue
             assert roots <= {"gymnasium", "numpy", *sys.stdlib_module_names}, path
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_that_docstrings_name_exist(path: Path) -> None:
+    named = re.findall(r"`([\w/]+\.py)`", path.read_text())
+    existing = {source.relative_to(PACKAGE).as_posix() for source in SOURCES}
+    missing = [name for name in named if not any(f"/{file}".endswith(f"/{name}") for file in existing)]
+    assert not missing
 
 
 FLOORS = [

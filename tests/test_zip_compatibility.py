@@ -73,6 +73,25 @@ def _is_pickled(item: Any) -> bool:
     return isinstance(item, dict) and ":serialized:" in item
 
 
+@pytest.mark.parametrize("update", ["closed_form", "autograd"])
+@pytest.mark.parametrize("net_arch", [[64, 64], [5, 7], [30, 9, 20]], ids=str)
+def test_file_predicts_what_the_trained_model_predicts_to_the_last_bit(
+    net_arch: list[int], update: str, tmp_path: Path
+) -> None:
+    # Products round differently where a matrix begins elsewhere in memory, and training moves matrices.
+    env = EndingsEnv(BOX, spaces.Box(-1, 1, (3,), np.float32))
+    arguments = {"n_steps": 8, "batch_size": 8, "n_epochs": 1, "seed": 0, "update": update}
+    model = PPOScratch("MlpPolicy", env, policy_kwargs={"net_arch": net_arch}, **arguments).learn(16)
+    model.save(tmp_path / "model")
+    loaded = PPOScratch.load(tmp_path / "model")
+    observations = th.randn((200, 3), generator=th.Generator().manual_seed(0))
+    for n in (1, 8, 200):
+        ours, theirs = (each.policy.predict_values(observations[:n]) for each in (model, loaded))
+        assert th.equal(ours, theirs)
+        actions, same_actions = (each.predict(observations[:n].numpy(), deterministic=True) for each in (model, loaded))
+        np.testing.assert_array_equal(actions[0], same_actions[0])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_file_names_no_class_of_this_project(kind: str, tmp_path: Path) -> None:
     policy, action_space, observation_space, arguments = KINDS[kind]

@@ -1,6 +1,7 @@
 """How speed grows with environments, layer width, minibatch and workers.
 
-What is here: the grid, its tasks and its curves. What is not: running them (`execution.py`), drawing them (`plots.py`).
+What is here: the grid, its tasks and its curves. What is not: running them (`execution.py`), drawing them
+(`figures.py`).
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """The results file: every measurement with the machine it was made on, as JSON.
 
 What is here: what a measurement says, and reading and writing the file so that nothing measured is lost. What is not:
-statistics (`statistics.py`).
+statistics (`summaries.py`).
 """
 
 import json

@@ -16,7 +16,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import DictRolloutBufferSamples, RolloutBufferSamples
 
 from sb3_ppo_scratch.updates import losses
-from sb3_ppo_scratch.updates.flat_memory import FlatMemory, keep_flat
+from sb3_ppo_scratch.updates.flat_memory import FlatMemory, check_flat, keep_flat
 from sb3_ppo_scratch.updates.minibatches import flatten, is_passed_over_as_sb3_does, shuffle_rows
 from sb3_ppo_scratch.updates.update import MinibatchFigures, NotCoveredError, UpdateSettings
 
@@ -53,7 +53,7 @@ def evaluate_minibatch(policy: ActorCriticPolicy, batch: Samples, settings: Upda
     """Evaluate PPO's objective on one minibatch.
 
     The graph ends at the policy's outputs: the loss's derivatives by them are short formulas, and on a small network
-    a third of torch's work would go into finding them.
+    a tenth of the minibatch's time would go into finding them.
 
     Args:
         policy: The policy to be improved.
@@ -71,7 +71,8 @@ def evaluate_minibatch(policy: ActorCriticPolicy, batch: Samples, settings: Upda
         if settings.normalize_advantage:
             advantages = losses.normalize_advantages(advantages)
         log_ratio = log_prob - batch.old_log_prob
-        by_log_prob = losses.surrogate_derivative(log_ratio.exp(), advantages, settings.clip_range)
+        ratio = log_ratio.exp()
+        by_log_prob = losses.surrogate_derivative(ratio, advantages, settings.clip_range)
         errors = (outputs[1], batch.old_values, batch.returns, settings.clip_range_vf)
         derivatives = [by_log_prob, losses.value_loss_derivative(*errors) * settings.vf_coef]
         by_entropy = settings.ent_coef / len(by_log_prob)
@@ -81,12 +82,13 @@ def evaluate_minibatch(policy: ActorCriticPolicy, batch: Samples, settings: Upda
             outputs.append(entropy)
             derivatives.append(th.full_like(entropy, -by_entropy))
         value_loss, entropy_loss = losses.value_loss(*errors), losses.entropy_loss(entropy, log_prob)
-        figures = _figures(log_ratio, advantages, value_loss, entropy_loss, settings)
+        figures = _figures(log_ratio, ratio, advantages, value_loss, entropy_loss, settings)
     return Evaluation(outputs, derivatives, figures)
 
 
 def _figures(
     log_ratio: th.Tensor,
+    ratio: th.Tensor,
     advantages: th.Tensor,
     value_loss: th.Tensor,
     entropy_loss: th.Tensor,
@@ -96,6 +98,7 @@ def _figures(
 
     Args:
         log_ratio: New minus old log-probabilities, shape (batch,).
+        ratio: Its exponential, shape (batch,).
         advantages: Normalised if wanted, shape (batch,).
         value_loss: 0-d (no shape).
         entropy_loss: 0-d.
@@ -107,7 +110,6 @@ def _figures(
     Source:
         The loss is the paper's equation 9, with the signs turned for minimisation.
     """
-    ratio = log_ratio.exp()
     policy_gradient_loss = losses.clipped_surrogate_loss(ratio, advantages, settings.clip_range)
     return MinibatchFigures(
         loss=policy_gradient_loss + settings.ent_coef * entropy_loss + settings.vf_coef * value_loss,
@@ -169,9 +171,11 @@ class AutogradUpdate:
         """Lay the memory flat, or keep it so, or leave it alone if that cannot be."""
         try:
             parameters, optimizer = list(self.policy.parameters()), self.policy.optimizer
-            self._memory = keep_flat(self._memory, parameters, optimizer, aligned=True)
+            check_flat(parameters, optimizer)
         except NotCoveredError:
             self._memory = None
+        else:
+            self._memory = keep_flat(self._memory, [[parameter] for parameter in parameters], optimizer)
 
 
 @contextmanager

@@ -14,9 +14,10 @@ from stable_baselines3.common.buffers import RolloutBuffer
 
 from sb3_ppo_scratch.updates.flat_memory import NORM_EPSILON, FlatMemory
 from sb3_ppo_scratch.updates.heads import Head
+from sb3_ppo_scratch.updates.kernels import Array
 from sb3_ppo_scratch.updates.losses import ADVANTAGE_EPSILON
 from sb3_ppo_scratch.updates.minibatches import flatten, shuffle_rows
-from sb3_ppo_scratch.updates.mlp import ActorCriticMlp, Array
+from sb3_ppo_scratch.updates.mlp import ActorCriticMlp
 from sb3_ppo_scratch.updates.network_inputs import NetworkInputs
 from sb3_ppo_scratch.updates.update import MinibatchFigures, UpdateSettings
 
@@ -206,8 +207,8 @@ class ColumnsOfRollout:
         n_at_once = batch_size * max(1, BYTES_AT_ONCE // (batch_size * self._inputs.bytes_per_observation))
         for start in range(0, len(rows), n_at_once):
             picked = rows[start : start + n_at_once]
-            observations = self._inputs(self._buffer.observations[picked])
-            others = self._others[:, picked]
+            observations = self._inputs(self._buffer.observations.take(picked, axis=0))
+            others = self._others.take(picked, axis=1)
             actions, figures = others[: self._action_dim], others[self._action_dim :]
             for first in range(0, len(picked), batch_size):
                 some = slice(first, first + batch_size)

@@ -11,15 +11,15 @@ gives the same actions as SB3's own distributions do.
 import functools
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch as th
 
-from sb3_ppo_scratch.updates.mlp import Array
+from sb3_ppo_scratch.updates import kernels
+from sb3_ppo_scratch.updates.kernels import Array
 
 LOG_2_PI = math.log(2 * math.pi)
-_TORCH_DTYPES = {np.dtype(np.float32): th.float32, np.dtype(np.float64): th.float64}
 
 
 class Head(Protocol):
@@ -175,8 +175,9 @@ class GaussianHead:
 
     def sample(self) -> Array:
         """Draw actions, float, shape (action_dim, batch)."""
-        noise = th.empty(self._means.shape[::-1]).normal_()
-        actions: Array = self._means + np.exp(self._log_std) * noise.numpy().T
+        noise, values = _noise(self._means.shape[::-1], self._means.dtype)
+        noise.normal_()
+        actions: Array = self._means + np.exp(self._log_std) * values.T
         return actions
 
     def log_prob(self, actions: Array) -> Array:
@@ -230,9 +231,17 @@ def draw_categories(probabilities: Array) -> Array:
 
 def _draw_by_exponentials(probabilities: Array, generator: th.Generator | None = None) -> Array:
     """Draw category numbers, shape (batch,), for probabilities of shape (batch, n_categories)."""
-    times = th.empty(probabilities.shape, dtype=_TORCH_DTYPES[probabilities.dtype]).exponential_(generator=generator)
-    draws: Array = np.argmax(probabilities / times.numpy(), axis=1)
+    times, values = _noise(probabilities.shape, probabilities.dtype)
+    times.exponential_(generator=generator)
+    draws: Array = (probabilities / values).argmax(axis=1)
     return draws
+
+
+@functools.lru_cache(maxsize=4)
+def _noise(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[th.Tensor, Array]:
+    """Keep memory for random numbers, as a tensor and as an array: one call of torch less for each action."""
+    values = kernels.empty(shape, dtype)
+    return th.from_numpy(values), values
 
 
 @functools.cache

@@ -11,14 +11,12 @@ derivation of the backward pass stands in docs/closed-form.md.
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
-"""An array of float32, or, where gradients are checked, of float64."""
-Activation = Literal["tanh", "relu"]
+from sb3_ppo_scratch.updates import kernels
+from sb3_ppo_scratch.updates.kernels import Activation, Array, Operation
 
 BATCH_SIZES_KEPT = 4
 """Arrays are kept for so many: minibatches, the last of them, environments, and episodes that were cut at once."""
@@ -51,17 +49,20 @@ class ActorCriticShape(NamedTuple):
         depths = range(max(len(self.actor), len(self.critic)))
         return [list(dict.fromkeys(network[depth] for network in self if depth < len(network))) for depth in depths]
 
-    def parameter_order(self) -> list[int]:
+    def parameter_groups(self) -> list[list[int]]:
         """Order the parameters as `ActorCriticMlp` wants them in memory.
 
         Returns:
-            Positions in the list of the policy's parameters: level by level, first the weights, then the biases.
+            Positions in the list of the policy's parameters, level by level: the weights, in one group if they are
+            multiplied as one matrix, else one by one, then the biases in one group.
         """
-        order: list[int] = []
-        for layers in self.levels():
-            order += [layer.weight for layer in layers]
-            order += [layer.bias for layer in layers]
-        return order
+        groups: list[list[int]] = []
+        for depth, layers in enumerate(self.levels()):
+            weights = [layer.weight for layer in layers]
+            is_one_matrix = len(_places_of_products(self, depth)) == 1
+            groups += [weights] if is_one_matrix else [[weight] for weight in weights]
+            groups.append([layer.bias for layer in layers])
+        return groups
 
 
 class _Product(NamedTuple):
@@ -89,51 +90,11 @@ class _Rows(NamedTuple):
     rows: slice
 
 
-class _ProductAtWork:
-    """A product and the arrays that it takes from and gives to, for one batch size.
-
-    Views are made once: making one takes as long as a small product.
-
-    Args:
-        product: The product.
-        outputs: The level's outputs, shape (n_outputs, batch).
-        gradient: The loss's derivatives by them, same shape.
-    """
-
-    __slots__ = (
-        "gradient",
-        "input_gradient",
-        "inputs",
-        "outputs",
-        "transposed_inputs",
-        "transposed_weight",
-        "weight",
-        "weight_gradient",
-    )
-
-    def __init__(self, product: _Product, outputs: Array, gradient: Array) -> None:
-        self.weight, self.transposed_weight = product.weight, product.weight.T
-        self.weight_gradient = product.weight_gradient
-        self.outputs, self.gradient = outputs[product.outputs], gradient[product.outputs]
-        self.input_gradient: Array | None = None
-
-    def receive(self, inputs: Array, input_gradient: Array | None = None) -> None:
-        """Take inputs, shape (n_inputs, batch), and where the derivatives by them go, if anybody wants them."""
-        self.inputs, self.transposed_inputs, self.input_gradient = inputs, inputs.T, input_gradient
-
-    def forward(self) -> None:
-        """Compute `W x`."""
-        np.dot(self.weight, self.inputs, out=self.outputs)
-
-    def backward(self) -> None:
-        """With `d` the derivative by `W x + b`: compute that by `W`, which is `d x^T`, and that by `x`, `W^T d`."""
-        np.dot(self.gradient, self.transposed_inputs, out=self.weight_gradient)
-        if self.input_gradient is not None:
-            np.dot(self.transposed_weight, self.gradient, out=self.input_gradient)
-
-
 class _LevelAtWork:
-    """A level's arrays for one batch size, made once: fresh ones of this size would be fresh pages of memory each time.
+    """A level's arrays for one batch size and what is done with them, made once.
+
+    Fresh arrays of this size would be fresh pages of memory each time, and making a view takes as long as a small
+    product.
 
     Args:
         level: The level.
@@ -143,32 +104,56 @@ class _LevelAtWork:
 
     def __init__(self, level: _Level, below: "_LevelAtWork | None", batch: int) -> None:
         shape, dtype = (len(level.bias), batch), level.bias.dtype
-        self.outputs, self.gradient = np.empty(shape, dtype), np.empty(shape, dtype)
-        self.products = [_ProductAtWork(product, self.outputs, self.gradient) for product in level.products]
+        self.outputs, self.gradient = kernels.empty(shape, dtype), kernels.empty(shape, dtype)
+        self._level = level
+        self._inputs: Array | None = None
+        self._products: list[Operation] = []
+        self._products_back: list[Operation] = []
         if below is not None:
-            for at_work, product in zip(self.products, level.products, strict=True):
-                at_work.receive(below.outputs[product.inputs], below.gradient[product.inputs])
-        self._bias, self._bias_gradient, self._ones = level.bias, level.bias_gradient, np.ones((batch, 1), dtype)
-        self._activations = [(kind, self.outputs[rows], self.gradient[rows]) for rows, kind in level.activations]
+            self.receive(below.outputs, below.gradient)
+        spans = [(kind, self.outputs[rows], self.gradient[rows]) for rows, kind in level.activations]
+        self._after_products = [
+            kernels.add_bias(self.outputs, level.bias),
+            *(kernels.activate(kind, outputs) for kind, outputs, _ in spans),
+        ]
+        # The derivative by a bias is the sum over the batch of those by `W x + b`.
+        self._before_products_back = [
+            *(kernels.differentiate(kind, outputs, gradient) for kind, outputs, gradient in spans),
+            kernels.matrix_product(self.gradient, np.ones((batch, 1), dtype), level.bias_gradient),
+        ]
+
+    def receive(self, inputs: Array, input_gradient: Array | None = None) -> None:
+        """Prepare the products for inputs, if these are others than the last.
+
+        With `d` the derivative by `W x + b`, that by `W` is `d x^T`, and that by `x` is `W^T d`.
+
+        Args:
+            inputs: Shape (n_inputs, batch).
+            input_gradient: Where the derivatives by them go, same shape; None: nobody wants them.
+        """
+        if inputs is self._inputs:
+            return
+        self._inputs, self._products, self._products_back = inputs, [], []
+        for weight, weight_gradient, rows, output_rows in self._level.products:
+            outputs, gradient = self.outputs[output_rows], self.gradient[output_rows]
+            self._products.append(kernels.matrix_product(weight, inputs[rows], outputs))
+            self._products_back.append(kernels.matrix_product(gradient, inputs[rows].T, weight_gradient))
+            if input_gradient is not None:
+                self._products_back.append(kernels.matrix_product(weight.T, gradient, input_gradient[rows]))
 
     def forward(self) -> None:
         """Compute the outputs."""
-        for product in self.products:
-            product.forward()
-        np.add(self.outputs, self._bias, out=self.outputs)
-        for kind, outputs, _ in self._activations:
-            _ACTIVATE[kind](outputs)
+        for operation in self._products:
+            operation()
+        for operation in self._after_products:
+            operation()
 
     def backward(self) -> None:
-        """Carry derivatives on from the outputs to the parameters and the inputs; uses up the outputs.
-
-        The derivative by a bias is the sum over the batch of those by `W x + b`.
-        """
-        for kind, outputs, gradient in self._activations:
-            _DIFFERENTIATE[kind](outputs, gradient)
-        np.dot(self.gradient, self._ones, out=self._bias_gradient)
-        for product in self.products:
-            product.backward()
+        """Carry derivatives on from the outputs to the parameters and the inputs; uses up the outputs."""
+        for operation in self._before_products_back:
+            operation()
+        for operation in self._products_back:
+            operation()
 
 
 class ActorCriticMlp:
@@ -176,8 +161,8 @@ class ActorCriticMlp:
 
     Args:
         shape: The layers.
-        parameters: Memory of all parameters in the order of `shape.parameter_order()`, shape (n,); looked at, not
-            copied.
+        parameters: Memory of all parameters, laid out by `FlatParameters` in groups as `shape.parameter_groups()` says,
+            shape (n,); looked at, not copied.
         gradient: Where `backward` writes the loss's derivatives by them, shape (n,).
     """
 
@@ -197,8 +182,7 @@ class ActorCriticMlp:
             batch size overwrites them.
         """
         self._current = self._levels_for(inputs.shape[1])
-        for product in self._current[0].products:
-            product.receive(inputs)
+        self._current[0].receive(inputs)
         for level in self._current:
             level.forward()
         (actor_depth, actor_rows), (critic_depth, critic_rows) = self._ends
@@ -228,32 +212,6 @@ class ActorCriticMlp:
                 levels.append(_LevelAtWork(level, levels[-1] if levels else None, batch))
             self._at_work[batch] = levels
         return self._at_work[batch]
-
-
-def _apply_tanh(values: Array) -> None:
-    """Replace values, any shape, by their tanh."""
-    np.tanh(values, out=values)
-
-
-def _apply_relu(values: Array) -> None:
-    """Replace negative values, any shape, by 0."""
-    np.maximum(values, 0, out=values)
-
-
-def _through_tanh(values: Array, gradient: Array) -> None:
-    """Turn derivatives by `y = tanh(x)`, any shape, into derivatives by x: times `1 - y^2`. Uses up y."""
-    values *= values
-    values *= gradient
-    gradient -= values
-
-
-def _through_relu(values: Array, gradient: Array) -> None:
-    """Turn derivatives by `y = max(x, 0)`, any shape, into derivatives by x: 0 where y is 0."""
-    gradient *= values > 0
-
-
-_ACTIVATE = {"tanh": _apply_tanh, "relu": _apply_relu}
-_DIFFERENTIATE = {"tanh": _through_tanh, "relu": _through_relu}
 
 
 def _rows_of_level(layers: Sequence[LayerShape]) -> dict[LayerShape, slice]:
@@ -345,7 +303,7 @@ def _build_levels(shape: ActorCriticShape, parameters: Array, gradient: Array) -
     def take(*dimensions: int) -> tuple[Array, Array]:
         nonlocal start
         span = slice(start, start + math.prod(dimensions))
-        start = span.stop
+        start = kernels.aligned(span.stop)
         return parameters[span].reshape(dimensions), gradient[span].reshape(dimensions)
 
     for depth, layers in enumerate(shape.levels()):

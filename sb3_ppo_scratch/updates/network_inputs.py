@@ -11,7 +11,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import get_flattened_obs_dim, is_image_space, preprocess_obs
 
-from sb3_ppo_scratch.updates.mlp import Array
+from sb3_ppo_scratch.updates.kernels import Array
 
 
 class NetworkInputs:
@@ -37,19 +37,23 @@ class NetworkInputs:
         self.bytes_per_observation = get_flattened_obs_dim(space) * np.dtype(dtype).itemsize
         self._only_cast = isinstance(space, spaces.Box) and not scaled and normalizer is None
 
-    def __call__(self, observations: np.ndarray) -> Array:
+    def __call__(self, observations: np.ndarray, out: Array | None = None) -> Array:
         """Preprocess observations.
 
         Args:
             observations: Shape (batch, *shape).
+            out: Where the result goes, shape (n_inputs, batch); None: into a new array.
 
         Returns:
             Shape (n_inputs, batch), contiguous.
         """
         if not self._only_cast:
             observations = self._preprocess(observations)
-        flat = observations.reshape(len(observations), -1)
-        return np.ascontiguousarray(flat.T, dtype=self._dtype)
+        columns = observations.reshape(len(observations), -1).T
+        if out is None:
+            out = np.empty(columns.shape, self._dtype)
+        np.copyto(out, columns, casting="same_kind")
+        return out
 
     @th.no_grad()
     def _preprocess(self, observations: np.ndarray) -> np.ndarray:

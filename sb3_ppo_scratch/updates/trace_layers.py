@@ -1,7 +1,7 @@
 """Finds out, by tracing its forward pass, whether a policy's networks are MLPs, and which.
 
 What is here: from a policy to the shape that `mlp.py` works with. What is not: everything else that the closed form
-needs of a policy (`choice.py`).
+needs of a policy (`update_choice.py`).
 
 torch.fx runs the networks' own code on a stand-in for the observations and records what is done with it. So what counts
 is what a network does, not what its class is called: custom features extractors and SB3's own are treated alike.
@@ -15,7 +15,8 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.preprocessing import get_flattened_obs_dim
 from torch import fx
 
-from sb3_ppo_scratch.updates.mlp import Activation, ActorCriticShape, LayerShape
+from sb3_ppo_scratch.updates.kernels import Activation
+from sb3_ppo_scratch.updates.mlp import ActorCriticShape, LayerShape
 from sb3_ppo_scratch.updates.update import NotCoveredError
 
 ACTIVATIONS: dict[Any, Activation] = {
@@ -36,6 +37,8 @@ class TracedNetworks(NamedTuple):
     """What tracing has found."""
 
     shape: ActorCriticShape
+    groups: list[list[int]]
+    """`shape.parameter_groups()`, computed once."""
     normalizer: th.nn.Module | None
     """What the observations go through before they are flattened, if there is such a thing."""
 
@@ -94,7 +97,8 @@ def trace_networks(policy: ActorCriticPolicy, normalizer_class: type[th.nn.Modul
     positions = {id(parameter): position for position, parameter in enumerate(policy.parameters())}
     actor, critic = (_layers([step for step in steps if step is not normalizer], positions) for steps in networks)
     _check_layers(actor, critic, get_flattened_obs_dim(policy.observation_space))
-    return TracedNetworks(ActorCriticShape(actor, critic), normalizer)
+    shape = ActorCriticShape(actor, critic)
+    return TracedNetworks(shape, shape.parameter_groups(), normalizer)
 
 
 def _shared_normalizer(networks: Sequence[Sequence[Any]], normalizer_class: type[th.nn.Module]) -> th.nn.Module | None:

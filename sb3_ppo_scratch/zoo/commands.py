@@ -1,7 +1,7 @@
 """rl_zoo3's own commands, run with this project registered, and without its import hook.
 
 What is here: running them, and checking a config before `train` starts. What is not: the command line that chooses
-among them (`sb3_ppo_scratch/__main__.py`).
+among them (`__main__.py`).
 """
 
 import re

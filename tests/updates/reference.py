@@ -1,9 +1,17 @@
-"""PPO's loss by its definition, for torch to differentiate: what the update's own derivatives are compared with."""
+"""PPO's loss by its definition, for torch to differentiate: what the update's own derivatives are compared with.
+
+Also a way to have either library carry out the operations of the update.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest import mock
 
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from sb3_ppo_scratch.updates import losses
+from sb3_ppo_scratch.updates import kernels, losses
 from sb3_ppo_scratch.updates.autograd import Samples, actions_as_taken
 from sb3_ppo_scratch.updates.update import UpdateSettings
 
@@ -22,3 +30,11 @@ def loss_of_minibatch(policy: ActorCriticPolicy, batch: Samples, settings: Updat
         + settings.vf_coef
         * losses.value_loss(values.flatten(), batch.old_values, batch.returns, settings.clip_range_vf)
     )
+
+
+@contextmanager
+def use_kernels_of(library: str) -> Iterator[None]:
+    """Let `"numpy"` or `"torch"` carry out every operation inside the block, whatever its size."""
+    limit = math.inf if library == "numpy" else 0
+    with mock.patch.multiple(kernels, LARGE_PRODUCT=limit, LARGE_ARRAY=limit):
+        yield

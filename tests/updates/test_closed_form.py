@@ -20,7 +20,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 
 from sb3_ppo_scratch.observation_normalizer import ObservationNormalizer
-from sb3_ppo_scratch.update_choice import build_objective
+from sb3_ppo_scratch.update_choice import build_objective, group_parameters
 from sb3_ppo_scratch.updates.autograd import evaluate_minibatch
 from sb3_ppo_scratch.updates.closed_form import (
     ClosedFormObjective,
@@ -29,11 +29,11 @@ from sb3_ppo_scratch.updates.closed_form import (
     normalize_advantages,
     value_residuals,
 )
-from sb3_ppo_scratch.updates.flat_memory import keep_flat
+from sb3_ppo_scratch.updates.flat_memory import FlatParameters, keep_flat
 from sb3_ppo_scratch.updates.network_inputs import NetworkInputs
 from sb3_ppo_scratch.updates.trace_layers import trace_networks
 from sb3_ppo_scratch.updates.update import UpdateSettings
-from tests.updates.reference import loss_of_minibatch
+from tests.updates.reference import loss_of_minibatch, use_kernels_of
 
 N_INPUTS = 3
 BOX = spaces.Box(-1.0, 1.0, (2,), np.float32)
@@ -65,18 +65,22 @@ class Problem:
     samples: RolloutBufferSamples
     columns: Columns
     objective: ClosedFormObjective
-    parameters: np.ndarray
-    gradient: np.ndarray
-    order: list[int]
+    memory: FlatParameters
+
+    @property
+    def gradient(self) -> np.ndarray:
+        """What the closed form wrote last, parameter by parameter."""
+        return self._side_by_side(self.memory.views_of(self.memory.gradient))
 
     def autograd(self, settings: UpdateSettings) -> tuple[np.ndarray, Any]:
-        """The gradient by torch, in the order of the flat memory, and the figures."""
+        """The gradient by torch, parameter by parameter as `gradient`, and the figures."""
         figures = evaluate_minibatch(self.policy, self.samples, settings).figures
         loss_of_minibatch(self.policy, self.samples, settings).backward()
-        parameters = list(self.policy.parameters())
-        pieces = (parameters[position] for position in self.order)
-        zeros = (piece.grad if piece.grad is not None else th.zeros_like(piece) for piece in pieces)
-        return th.cat([piece.ravel() for piece in zeros]).numpy(), figures
+        pieces = [th.zeros_like(each) if each.grad is None else each.grad for each in self.memory.parameters]
+        return self._side_by_side(pieces), figures
+
+    def _side_by_side(self, pieces: list[th.Tensor]) -> np.ndarray:
+        return th.cat([piece.flatten() for piece in pieces]).numpy()
 
 
 def make_problem(
@@ -89,8 +93,8 @@ def make_problem(
     policy = ActorCriticPolicy(space, action_space, lambda _: 1e-3, **policy_kwargs).double()
     networks = trace_networks(policy, ObservationNormalizer)
     parameters = list(policy.parameters())
-    order = networks.shape.parameter_order()
-    order += [position for position, parameter in enumerate(parameters) if parameter is getattr(policy, "log_std", 0)]
+    groups = [[parameters[position] for position in group] for group in networks.groups]
+    groups += [[policy.log_std]] if hasattr(policy, "log_std") else []
     with th.no_grad():
         for parameter in parameters:
             parameter.normal_(0.0, 0.5)
@@ -111,16 +115,14 @@ def make_problem(
     old_values = values.numpy().ravel() + 0.3 * rng.normal(size=batch)
     advantages, returns = rng.normal(0.2, 1.0, size=(2, batch))
     fields = (old_values, old_log_prob, advantages, returns)
-    flat = np.concatenate([parameters[position].detach().numpy().ravel() for position in order])
-    gradient = np.full_like(flat, np.nan)  # what is not written is noticed
+    memory = FlatParameters(groups)
+    memory.gradient.fill_(th.nan)  # what is not written is noticed
     return Problem(
         policy,
         RolloutBufferSamples(th.as_tensor(observations), taken, *map(th.as_tensor, fields)),
         Columns(np.ascontiguousarray(observations.T.astype(np.float64)), np.ascontiguousarray(actions.T), *fields),
-        build_objective(action_space, networks.shape, flat, gradient),
-        flat,
-        gradient,
-        order,
+        build_objective(action_space, networks.shape, memory.values.numpy(), memory.gradient.numpy()),
+        memory,
     )
 
 
@@ -163,21 +165,23 @@ UPDATE_SETTINGS = st.builds(
 )
 
 
-@hypothesis_settings(max_examples=60, deadline=None, derandomize=True)
+@hypothesis_settings(max_examples=80, deadline=None, derandomize=True)
 @given(
     kind=st.sampled_from(sorted(ACTION_SPACES)),
     arguments=policy_arguments(),
     batch=st.integers(1, 40),
     settings=UPDATE_SETTINGS,
     seed=st.integers(0, 2**16),
+    library=st.sampled_from(["numpy", "torch"]),
 )
 def test_gradient_and_figures_equal_autograds_for_random_networks_heads_and_options(
-    kind: str, arguments: dict[str, Any], batch: int, settings: UpdateSettings, seed: int
+    kind: str, arguments: dict[str, Any], batch: int, settings: UpdateSettings, seed: int, library: str
 ) -> None:
     problem = make_problem(ACTION_SPACES[kind], arguments, batch, seed)
     expected, expected_figures = problem.autograd(settings)
-    figures = problem.objective.evaluate(problem.columns, settings)
-    problem.objective.backward(settings)
+    with use_kernels_of(library):
+        figures = problem.objective.evaluate(problem.columns, settings)
+        problem.objective.backward(settings)
     event(f"clipped: {figures.clip_fraction > 0}")
     assert np.linalg.norm(problem.gradient - expected) <= 1e-9 * np.linalg.norm(expected)
     for name in set(figures._fields) - {"clip_fraction"}:
@@ -203,16 +207,17 @@ def test_gradient_equals_finite_differences_of_the_loss(kind: str, clip_range_vf
     problem = make_problem(ACTION_SPACES[kind], arguments, 24, seed=3)
     problem.objective.evaluate(problem.columns, settings)
     problem.objective.backward(settings)
-    step, differences = 1e-6, np.empty_like(problem.gradient)
-    for index in range(len(problem.parameters)):
-        losses = []
-        for side in (1, -1):
-            problem.parameters[index] += side * step
-            losses.append(problem.objective.evaluate(problem.columns, settings).loss)
-            problem.parameters[index] -= side * step
-        differences[index] = (losses[0] - losses[1]) / (2 * step)
-    np.testing.assert_allclose(problem.gradient, differences, atol=1e-7)
-    assert np.linalg.norm(problem.gradient) > 0.1
+    gradient, step, differences = problem.gradient, 1e-6, []
+    for place in problem.memory.views_of(problem.memory.values):
+        for number in place.view(-1):
+            losses = []
+            for side in (1, -1):
+                number += side * step
+                losses.append(problem.objective.evaluate(problem.columns, settings).loss)
+                number -= side * step
+            differences.append((losses[0] - losses[1]) / (2 * step))
+    np.testing.assert_allclose(gradient, differences, atol=1e-7)
+    assert np.linalg.norm(gradient) > 0.1
 
 
 def test_minibatch_of_the_gradient_tests_is_clipped_on_both_sides_with_advantages_of_both_signs() -> None:
@@ -288,12 +293,11 @@ def update_of(seed: int = 0) -> tuple[ClosedFormUpdate, Columns, ActorCriticPoli
     """An update in float32, as it is used, and a minibatch for it."""
     problem = make_problem(BOX, {"net_arch": [4]}, 16, seed)
     policy = problem.policy.float()
-    parameters = list(policy.parameters())
-    memory = keep_flat(None, [parameters[position] for position in problem.order], policy.optimizer)
-    values, gradient = memory.parameters.values.numpy(), memory.parameters.gradient.numpy()
     networks = trace_networks(
         ActorCriticPolicy(policy.observation_space, BOX, lambda _: 1.0, net_arch=[4]), ObservationNormalizer
     )
+    memory = keep_flat(None, group_parameters(policy, list(policy.modules()), networks), policy.optimizer)
+    values, gradient = memory.parameters.values.numpy(), memory.parameters.gradient.numpy()
     objective = build_objective(BOX, networks.shape, values, gradient)
     inputs = NetworkInputs(policy.observation_space, normalize_images=True)
     columns = Columns(*(array.astype(np.float32) for array in problem.columns))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch as th
 
-from sb3_ppo_scratch.updates.flat_memory import FlatAdam, FlatMemory, FlatParameters, keep_flat
+from sb3_ppo_scratch.updates.flat_memory import FlatAdam, FlatMemory, FlatParameters, check_flat, keep_flat
 from sb3_ppo_scratch.updates.update import NotCoveredError
 
 SHAPES = ((3, 2), (3,), (1, 3), ())
@@ -50,9 +50,9 @@ def assert_equal_parameters(ours: list[th.nn.Parameter], theirs: list[th.nn.Para
 # -- parameters --------------------------------------------------------------------------------------------------------
 
 
-def test_parameters_keep_identity_values_and_shapes_and_lie_one_behind_the_other() -> None:
+def test_parameters_of_a_group_keep_identity_values_and_shapes_and_lie_one_behind_the_other() -> None:
     parameters, before = make_parameters(), make_parameters()
-    flat = FlatParameters(parameters)
+    flat = FlatParameters([parameters])
     assert [tuple(parameter.shape) for parameter in parameters] == list(SHAPES)
     assert_equal_parameters(parameters, before)
     assert th.equal(flat.values, th.cat([parameter.detach().ravel() for parameter in before]))
@@ -61,11 +61,13 @@ def test_parameters_keep_identity_values_and_shapes_and_lie_one_behind_the_other
     assert all(parameter.requires_grad and parameter.is_leaf for parameter in parameters)
 
 
-def test_aligned_parameters_begin_at_multiples_of_64_bytes_with_zeros_that_stay_zeros_between_them() -> None:
+def test_groups_begin_at_multiples_of_64_bytes_with_zeros_that_stay_zeros_between_them() -> None:
     parameters, before = make_parameters(), make_parameters()
-    memory = keep_flat(None, parameters, th.optim.Adam(parameters, lr=0.1), aligned=True)
+    groups = [parameters[:2], parameters[2:3], parameters[3:]]
+    memory = keep_flat(None, groups, th.optim.Adam(parameters, lr=0.1))
     assert_equal_parameters(parameters, before)
-    assert all(parameter.data_ptr() % 64 == 0 for parameter in parameters)
+    assert all(group[0].data_ptr() % 64 == 0 for group in groups)
+    assert parameters[1].data_ptr() == parameters[0].data_ptr() + 4 * parameters[0].numel()
     flat_steps(memory, 3)
     between = th.ones(len(memory.parameters.values), dtype=th.bool)
     for parameter in parameters:
@@ -78,7 +80,7 @@ def test_aligned_parameters_begin_at_multiples_of_64_bytes_with_zeros_that_stay_
 
 def test_gradients_are_pieces_of_the_flat_gradient_to_which_a_backward_pass_adds() -> None:
     parameters = make_parameters()
-    flat = FlatParameters(parameters)
+    flat = FlatParameters([parameters])
     flat.attach_gradients()
     sum((parameter.sum() for parameter in parameters), th.zeros(())).backward()
     assert flat.gradient.tolist() == [1.0] * len(flat.values)
@@ -109,7 +111,7 @@ def _replace(parameters: list[th.nn.Parameter], index: int) -> None:
 )
 def test_parameters_that_moved_or_were_replaced_are_noticed(disturb: Callable[[Any], Any]) -> None:
     parameters = make_parameters()
-    flat = FlatParameters(parameters)
+    flat = FlatParameters([parameters])
     assert flat.is_current(parameters)
     disturb(parameters)
     assert not flat.is_current(parameters)
@@ -118,7 +120,7 @@ def test_parameters_that_moved_or_were_replaced_are_noticed(disturb: Callable[[A
 @pytest.mark.parametrize("max_norm", [0.1, 1e9, float("inf")], ids=str)
 def test_gradient_is_clipped_as_torch_clips_it(max_norm: float) -> None:
     ours, theirs = make_parameters(), make_parameters()
-    flat = FlatParameters(ours)
+    flat = FlatParameters([ours])
     flat.attach_gradients()
     set_gradients(ours, 0)
     set_gradients(theirs, 0)
@@ -153,7 +155,7 @@ def test_steps_equal_torchs_also_when_they_begin_and_end_with_torchs_own(name: s
     ours, theirs = make_parameters(), make_parameters()
     our_optimizer, their_optimizer = (optimizer_class(each, lr=0.01, **options) for each in (ours, theirs))
     torch_steps(ours, our_optimizer, 3)
-    flat_steps(keep_flat(None, ours, our_optimizer), 3, first_seed=3, fused=fused)
+    flat_steps(keep_flat(None, [ours], our_optimizer), 3, first_seed=3, fused=fused)
     torch_steps(ours, our_optimizer, 3, first_seed=6)
     torch_steps(theirs, their_optimizer, 9)
     assert_equal_parameters(ours, theirs, atol=1e-6)
@@ -165,7 +167,7 @@ def test_steps_equal_torchs_also_when_they_begin_and_end_with_torchs_own(name: s
 def test_learning_rate_changed_in_the_group_acts_at_the_next_step() -> None:
     parameters = make_parameters()
     optimizer = th.optim.Adam(parameters, lr=0.1)
-    memory = keep_flat(None, parameters, optimizer)
+    memory = keep_flat(None, [parameters], optimizer)
     optimizer.param_groups[0]["lr"] = 0.0
     before = memory.parameters.values.clone()
     flat_steps(memory, 1)
@@ -175,7 +177,7 @@ def test_learning_rate_changed_in_the_group_acts_at_the_next_step() -> None:
 def test_state_dict_saved_and_loaded_into_an_ordinary_optimiser_goes_on_equally() -> None:
     ours, theirs = make_parameters(), make_parameters()
     our_optimizer, their_optimizer = th.optim.Adam(ours, lr=0.01), th.optim.Adam(theirs, lr=0.01)
-    flat_steps(keep_flat(None, ours, our_optimizer), 4)
+    flat_steps(keep_flat(None, [ours], our_optimizer), 4)
     stream = io.BytesIO()
     th.save((our_optimizer.state_dict(), [parameter.data for parameter in ours]), stream)
     stream.seek(0)
@@ -183,7 +185,7 @@ def test_state_dict_saved_and_loaded_into_an_ordinary_optimiser_goes_on_equally(
     their_optimizer.load_state_dict(state)
     for parameter, value in zip(theirs, values, strict=True):
         parameter.data = value
-    flat_steps(keep_flat(None, ours, our_optimizer), 2, first_seed=4)
+    flat_steps(keep_flat(None, [ours], our_optimizer), 2, first_seed=4)
     torch_steps(theirs, their_optimizer, 2, first_seed=4)
     assert_equal_parameters(ours, theirs, atol=1e-7)
 
@@ -194,9 +196,9 @@ def test_state_dict_saved_and_loaded_into_an_ordinary_optimiser_goes_on_equally(
 def test_memory_is_kept_as_long_as_nothing_moves() -> None:
     parameters = make_parameters()
     optimizer = th.optim.Adam(parameters)
-    memory = keep_flat(None, parameters, optimizer)
+    memory = keep_flat(None, [parameters], optimizer)
     flat_steps(memory, 2)
-    assert keep_flat(memory, parameters, optimizer) is memory
+    assert keep_flat(memory, [parameters], optimizer) is memory
 
 
 @pytest.mark.parametrize(
@@ -220,12 +222,12 @@ def test_memory_is_kept_as_long_as_nothing_moves() -> None:
 def test_steps_after_a_disturbance_equal_torchs_after_the_same_disturbance(disturb: Callable[..., Any]) -> None:
     ours, theirs = make_parameters(), make_parameters()
     our_optimizer, their_optimizer = th.optim.Adam(ours, lr=0.01), th.optim.Adam(theirs, lr=0.01)
-    memory = keep_flat(None, ours, our_optimizer)
+    memory = keep_flat(None, [ours], our_optimizer)
     flat_steps(memory, 2)
     torch_steps(theirs, their_optimizer, 2)
     disturb(ours, our_optimizer)
     disturb(theirs, their_optimizer)
-    flat_steps(keep_flat(memory, ours, our_optimizer), 2, first_seed=2)
+    flat_steps(keep_flat(memory, [ours], our_optimizer), 2, first_seed=2)
     torch_steps(theirs, their_optimizer, 2, first_seed=2)
     assert_equal_parameters(ours, theirs, atol=1e-7)
 
@@ -233,18 +235,18 @@ def test_steps_after_a_disturbance_equal_torchs_after_the_same_disturbance(distu
 def test_amsgrad_switched_on_makes_new_memory() -> None:
     parameters = make_parameters()
     optimizer = th.optim.Adam(parameters)
-    memory = keep_flat(None, parameters, optimizer)
+    memory = keep_flat(None, [parameters], optimizer)
     flat_steps(memory, 1)
     optimizer.param_groups[0]["amsgrad"] = True
-    flat_steps(keep_flat(memory, parameters, optimizer), 1)
+    flat_steps(keep_flat(memory, [parameters], optimizer), 1)
     assert optimizer.state[parameters[0]]["max_exp_avg_sq"].any()
 
 
 def test_a_new_optimiser_makes_new_moments_on_the_same_parameters() -> None:
     parameters = make_parameters()
-    memory = keep_flat(None, parameters, th.optim.Adam(parameters))
+    memory = keep_flat(None, [parameters], th.optim.Adam(parameters))
     flat_steps(memory, 2)
-    replaced = keep_flat(memory, parameters, th.optim.AdamW(parameters))
+    replaced = keep_flat(memory, [parameters], th.optim.AdamW(parameters))
     assert replaced.parameters is memory.parameters
     assert isinstance(replaced.adam, FlatAdam)
     assert replaced.adam is not memory.adam
@@ -331,5 +333,5 @@ def test_what_cannot_be_one_vector_is_refused_by_name_and_left_where_it_is(
     optimizer = make(parameters)
     addresses = [parameter.data_ptr() for parameter in parameters]
     with pytest.raises(NotCoveredError, match=words):
-        keep_flat(None, parameters, optimizer)
+        check_flat(parameters, optimizer)
     assert [parameter.data_ptr() for parameter in parameters] == addresses

@@ -1,13 +1,17 @@
 """Tests of `updates/mlp.py`: forward pass and chain rule against torch modules, in float64."""
 
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
 import torch as th
 
-from sb3_ppo_scratch.updates.mlp import Activation, ActorCriticMlp, ActorCriticShape, LayerShape
+from sb3_ppo_scratch.updates import kernels
+from sb3_ppo_scratch.updates.flat_memory import FlatParameters
+from sb3_ppo_scratch.updates.kernels import Activation
+from sb3_ppo_scratch.updates.mlp import ActorCriticMlp, ActorCriticShape, LayerShape
+from tests.updates.reference import use_kernels_of
 
 MODULES: dict[Activation | None, type[th.nn.Module]] = {
     "tanh": th.nn.Tanh,
@@ -33,9 +37,10 @@ class Reference:
         vf, _ = self._chain(width, critic)
         self.shape = ActorCriticShape((*first, *pi), (*first, *vf))
         parameters = [p for linear in self.linears for p in (linear.weight, linear.bias)]
-        self.ordered = [parameters[position] for position in self.shape.parameter_order()]
-        self.values = th.cat([p.detach().ravel() for p in self.ordered]).numpy()
-        self.gradient = np.full_like(self.values, np.nan)
+        self.groups = [[parameters[position] for position in group] for group in self.shape.parameter_groups()]
+        self.memory = FlatParameters(self.groups)
+        self.values, self.gradient = self.memory.values.numpy(), self.memory.gradient.numpy()
+        self.gradient[:] = np.nan  # what is not written is noticed
 
     def _chain(self, width: int, layers: Sequence[tuple[int, Activation | None]]) -> tuple[list[LayerShape], int]:
         shapes = []
@@ -68,13 +73,21 @@ SHAPES = {
 }
 
 
+@pytest.fixture(params=["numpy", "torch"])
+def library(request: pytest.FixtureRequest) -> Iterator[None]:
+    with use_kernels_of(request.param):
+        yield
+
+
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("batch", [1, 7])
+@pytest.mark.usefixtures("library")
 def test_outputs_and_gradients_equal_torchs(name: str, batch: int) -> None:
     reference = Reference(3, **SHAPES[name])
     rng = np.random.default_rng(1)
     inputs = rng.normal(size=(3, batch))
     network = ActorCriticMlp(reference.shape, reference.values, reference.gradient)
+    network.forward(rng.normal(size=(3, batch)))  # other inputs before
     expected = reference.outputs(inputs)
     for ours, theirs in zip(network.forward(inputs), expected, strict=True):
         np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-12, atol=1e-12)
@@ -83,14 +96,17 @@ def test_outputs_and_gradients_equal_torchs(name: str, batch: int) -> None:
     for place, derivative in zip(network.output_gradients(), derivatives, strict=True):
         place[:] = derivative
     network.backward()
-    by_torch = th.cat([parameter.grad.ravel() for parameter in reference.ordered]).numpy()
-    np.testing.assert_allclose(reference.gradient, by_torch, rtol=1e-11, atol=1e-12)
+    by_hand = reference.memory.views_of(reference.memory.gradient)
+    for parameter, derivative in zip(reference.memory.parameters, by_hand, strict=True):
+        th.testing.assert_close(derivative, parameter.grad, rtol=1e-11, atol=1e-12)
 
 
-def test_parameters_are_ordered_level_by_level_first_weights_then_biases_and_shared_layers_once() -> None:
+def test_parameters_are_grouped_level_by_level_first_weights_then_biases_and_shared_layers_once() -> None:
     reference = Reference(3, shared=[(4, "tanh")], actor=[(3, "tanh"), (2, None)], critic=[(1, None)])
     # Layers in the order of `Reference`: shared 0/1, actor 2/3 and 4/5, critic 6/7.
-    assert reference.shape.parameter_order() == [0, 1, 2, 6, 3, 7, 4, 5]
+    assert reference.shape.parameter_groups() == [[0], [1], [2, 6], [3, 7], [4], [5]]
+    separate = Reference(3, actor=[(4, "tanh"), (2, None)], critic=[(3, "tanh"), (1, None)])
+    assert separate.shape.parameter_groups() == [[0, 4], [1, 5], [2], [6], [3, 7]]
 
 
 def test_a_change_of_the_memory_acts_at_once() -> None:
@@ -116,17 +132,21 @@ def test_forward_leaves_its_inputs_alone_also_after_backward() -> None:
 
 def test_relu_at_zero_has_derivative_zero_as_torchs() -> None:
     reference = Reference(1, shared=[(1, "relu")], actor=[(1, None)])
-    reference.values[:2] = 0.0
+    reference.values[:] = 0.0
     network = ActorCriticMlp(reference.shape, reference.values, reference.gradient)
     network.forward(np.ones((1, 1)))
     for place in network.output_gradients():
         place[:] = 1.0
     network.backward()
-    assert reference.gradient[:2].tolist() == [0.0, 0.0]
+    first = reference.memory.views_of(reference.memory.gradient)[:2]
+    assert [derivative.item() for derivative in first] == [0.0, 0.0]
 
 
-def test_memory_kept_for_many_batch_sizes_stays_within_a_few_times_what_the_largest_needs() -> None:
+def test_memory_kept_for_many_batch_sizes_stays_within_a_few_times_what_the_largest_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     # While acting, the number of episodes cut at one step is any number up to that of the environments.
+    monkeypatch.setattr(kernels, "empty", np.empty)  # of which tracemalloc knows
     reference = Reference(4, shared=[(64, "tanh"), (64, "tanh")])
     network = ActorCriticMlp(reference.shape, reference.values, reference.gradient)
 

@@ -12,6 +12,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch.nn import functional
 
 from sb3_ppo_scratch.observation_normalizer import ObservationNormalizer, attach_observation_normalizer
+from sb3_ppo_scratch.updates.flat_memory import FlatParameters
 from sb3_ppo_scratch.updates.mlp import ActorCriticMlp
 from sb3_ppo_scratch.updates.trace_layers import TracedNetworks, trace_networks
 from sb3_ppo_scratch.updates.update import NotCoveredError
@@ -60,10 +61,8 @@ def traced(policy: ActorCriticPolicy) -> TracedNetworks:
 
 def outputs_by_closed_form(policy: ActorCriticPolicy, networks: TracedNetworks, inputs: np.ndarray) -> list[np.ndarray]:
     parameters = list(policy.parameters())
-    flat = np.concatenate(
-        [parameters[position].detach().numpy().ravel() for position in networks.shape.parameter_order()]
-    )
-    return list(ActorCriticMlp(networks.shape, flat, np.empty_like(flat)).forward(inputs))
+    flat = FlatParameters([[parameters[position] for position in group] for group in networks.groups])
+    return list(ActorCriticMlp(networks.shape, flat.values.numpy(), flat.gradient.numpy()).forward(inputs))
 
 
 def outputs_by_torch(policy: ActorCriticPolicy, observations: th.Tensor) -> Iterator[np.ndarray]:

@@ -162,12 +162,12 @@ def test_own_options_can_be_set_from_yaml(tmp_path: Path) -> None:
 
 def test_num_threads_wins_over_auto(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch_threads._UserSetting, "kept", False)
-    policy, outside = nn.Linear(1, 1), torch_threads.Threads(2, 2)
+    policy = nn.Linear(1, 1)
     manager_of(tmp_path)
-    assert torch_threads.choose_threads("auto", policy, 64, outside).torch == 1
+    assert torch_threads.choose_threads("auto", policy, 64, 2) == 1
     manager_of(tmp_path, num_threads=2)
-    assert torch_threads.choose_threads("auto", policy, 64, outside).torch == 2
-    assert torch_threads.choose_threads(3, policy, 64, outside).torch == 3
+    assert torch_threads.choose_threads("auto", policy, 64, 2) == 2
+    assert torch_threads.choose_threads(3, policy, 64, 2) == 3
 
 
 def test_untried_version_of_rl_zoo3_is_warned_about_once() -> None:
