@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch as th
-import torch as th
 from gymnasium import spaces
 
 from sb3_ppo_scratch.update_choice import build_objective

@@ -118,6 +118,12 @@ def build_vec_env(workload: Workload, kind: VecEnvKind, seed: int) -> VecEnv:
     Returns:
         The VecEnv.
     """
+    if kind == "envpool":
+        from sb3_ppo_scratch.vec_env import EnvPoolVecEnv
+
+        env = EnvPoolVecEnv(workload.env_id, workload.n_envs, workload.n_workers)
+        env.seed(seed)
+        return env
     classes: dict[str, Any] = {"dummy": DummyVecEnv, "subproc": SubprocVecEnv}
     options = {}
     if kind == "sharded":

@@ -1,6 +1,7 @@
 """Runs a plan: one process per measurement, everything kept as soon as it is known.
 
-What is here: processes, progress, what happens if one fails. What is not: what is run (`speed.py`, `growth.py`).
+What is here: processes, progress, what happens if one fails. What is not: what is run (`speed_plan.py`,
+`growth.py`).
 """
 
 import json

@@ -79,7 +79,7 @@ def _point(axis: Axis, value: int, round_: int, cores: int) -> list[Task]:
         others.append(stock_task(workload.stock_vec_envs[0], cores))
     return [
         stock_task(workload.stock_vec_envs[0], 1),
-        Task(axis.workload, "auto", workload.vec_env, None, round_, ours),
+        Task(axis.workload, "auto", workload.vec_envs[0], None, round_, ours),
         *others,
     ]
 
@@ -157,7 +157,7 @@ def curve(axis: Axis, measurements: Iterable[Measurement]) -> list[Point]:
             if measurement.task.settings
             == (stock_settings if measurement.task.competitor == "stock" else point_settings)(axis, value)
         ]
-        pairs = paired(here, ("auto", GROWTH_WORKLOADS[axis.workload].vec_env, None))
+        pairs = paired(here, ("auto", GROWTH_WORKLOADS[axis.workload].vec_envs[0], None))
         ratio = spread(speedups(pairs))
         ours = spread([pair[0].rate for pair in pairs])
         stock = spread([measurement.rate for measurement in fastest_stocks(here)])

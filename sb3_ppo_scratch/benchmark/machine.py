@@ -15,8 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from sb3_ppo_scratch import __version__
+from sb3_ppo_scratch.vec_env.cores import available_cores
 
-PACKAGES = ("stable-baselines3", "rl-zoo3", "gymnasium", "Box2D", "torch", "numpy", "threadpoolctl", "sbx-rl", "jax")
+PACKAGES = (
+    "stable-baselines3",
+    "rl-zoo3",
+    "gymnasium",
+    "Box2D",
+    "torch",
+    "numpy",
+    "threadpoolctl",
+    "sbx-rl",
+    "jax",
+    "envpool",
+)
 """Packages whose versions are recorded, if they are installed."""
 
 
@@ -28,22 +40,13 @@ def describe_machine() -> dict[str, Any]:
     """
     return {
         "cpu": cpu_model(),
-        "cores": usable_cores(),
+        "cores": available_cores(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": {"sb3-ppo-scratch": __version__, **installed_versions()},
         "revision": code_revision(),
         "date": datetime.now(timezone.utc).date().isoformat(),
     }
-
-
-def usable_cores() -> int:
-    """Count the cores that this process may use.
-
-    Returns:
-        Their number, which in a container can be smaller than the machine's.
-    """
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_model() -> str:

@@ -8,9 +8,9 @@ import argparse
 import json
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
-from sb3_ppo_scratch.benchmark.workloads import ALL_WORKLOADS, COMPETITORS, Workload
+from sb3_ppo_scratch.benchmark.workloads import ALL_WORKLOADS, COMPETITORS, VecEnvKind, Workload
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """What the libraries below NumPy and torch read when they are loaded."""
@@ -25,7 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sb3_ppo_scratch.benchmark.measure", description=__doc__)
     parser.add_argument("--workload", required=True, choices=sorted(ALL_WORKLOADS))
     parser.add_argument("--competitor", required=True, choices=sorted(COMPETITORS))
-    parser.add_argument("--vec-env", choices=["dummy", "subproc", "sharded"], help="default: the workload's")
+    parser.add_argument("--vec-env", choices=get_args(VecEnvKind), help="default: the workload's")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, help="of torch and BLAS; default: leave them alone")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=NUMBER", help="change the workload")
@@ -54,7 +54,7 @@ def _measure(workload: Workload, words: argparse.Namespace) -> dict[str, Any]:
 
     if words.threads is not None:
         th.set_num_threads(words.threads)
-    kind = words.vec_env or workload.vec_env
+    kind = words.vec_env or workload.vec_envs[0]
     if not COMPETITORS[words.competitor].algorithm:
         return time_stepping(workload, kind, words.seed)
     return time_learning(workload, COMPETITORS[words.competitor], kind, words.seed)

@@ -1,6 +1,7 @@
 """One measurement as data: what is run, with how many threads, in which round.
 
-What is here: `Task`, its identity and its command line. What is not: which tasks there are (`speed.py`, `growth.py`).
+What is here: `Task`, its identity and its command line. What is not: which tasks there are (`speed_plan.py`,
+`growth.py`).
 """
 
 from collections.abc import Mapping

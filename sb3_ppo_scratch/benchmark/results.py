@@ -85,7 +85,7 @@ class Results:
         environment: The machine, the versions and the code, by name.
         command: The command that makes the measurements.
         rounds: Rounds planned.
-        skipped: Competitors that could not take part, with the reason.
+        skipped: Competitors and VecEnvs that could not take part, with the reason.
         measurements: By task.
         failures: Last line of the error by task.
     """

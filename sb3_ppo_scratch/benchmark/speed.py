@@ -20,6 +20,8 @@ from sb3_ppo_scratch.errors import ArgumentError, check_known_names
 
 QUICK_WORKLOADS = ("cartpole", "lander")
 QUICK_ROUNDS, FULL_ROUNDS, GROWTH_ROUNDS = 2, 5, 3
+OPTIONAL = {"sbx": "sbx-rl", "envpool": "envpool"}
+"""A competitor and a VecEnv that not everybody has: name, which is also the module's, and package."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,14 @@ def plan_everything(options: SpeedOptions, known: Results) -> list[Task]:
 
 
 def _begin(options: SpeedOptions, partial: Path) -> Results:
-    """Start a new results file, or open the one of a stopped run."""
-    skipped = {} if _has_sbx() else {"sbx": "not installed (pip install sbx-rl)"}
+    """Start a new results file, or open the one of a stopped run.
+
+    Raises:
+        FileExistsError: If a stopped run would be lost.
+        FileNotFoundError: If there is none to continue.
+        ArgumentError: If it is of another machine or other code.
+    """
+    skipped = {name: f"not installed (pip install {package})" for name, package in OPTIONAL.items() if not _has(name)}
     machine = describe_machine()
     if not options.resume:
         if partial.exists():
@@ -153,9 +161,9 @@ def _begin(options: SpeedOptions, partial: Path) -> Results:
     return results
 
 
-def _has_sbx() -> bool:
-    """Tell whether the JAX competitor can take part."""
-    return importlib.util.find_spec("sbx") is not None
+def _has(name: str) -> bool:
+    """Tell whether a competitor or VecEnv that not everybody has can take part."""
+    return importlib.util.find_spec(name) is not None
 
 
 def report_only(path: Path) -> Path:

@@ -101,7 +101,7 @@ def plan_round(
         round_: From 1.
         best: Stock's best VecEnv and threads.
         scale: What all numbers of steps are divided by; above 1, only what the main table needs is measured.
-        skipped: Competitors that cannot take part.
+        skipped: Competitors and VecEnvs that cannot take part.
 
     Returns:
         Tasks in turn: stock with one thread, ours, stock at its best if that is something else, then the others.
@@ -113,16 +113,17 @@ def plan_round(
         return Task(name, competitor, kind, threads, round_, settings)
 
     reference = task("stock", workload.stock_vec_envs[0], REFERENCE_THREADS)
-    ours = task(workload.updates[0], workload.vec_env, None)
+    ours = [task(workload.updates[0], kind, None) for kind in workload.vec_envs]
     # Said outright, since torch's threads also decide the last bits of the initial weights: with as many as the
     # reference, what is equal stays equal.
-    further = [task(update, workload.vec_env, REFERENCE_THREADS) for update in workload.updates[1:]]
+    further = [task(update, workload.vec_envs[0], REFERENCE_THREADS) for update in workload.updates[1:]]
     at_best = task("stock", *best)
     others = further if scale == 1 else []
     if scale == 1 and workload.suits_sbx:
         others = [*others, task("sbx", workload.stock_vec_envs[0], None)]
-    tasks = [reference, ours, at_best, *others, task("stepping", workload.vec_env, REFERENCE_THREADS)]
-    return [each for each in dict.fromkeys(tasks) if each.competitor not in skipped]
+    stepping = [task("stepping", kind, REFERENCE_THREADS) for kind in workload.vec_envs]
+    tasks = [reference, *ours, at_best, *others, *stepping]
+    return [each for each in dict.fromkeys(tasks) if not {each.competitor, each.vec_env} & set(skipped)]
 
 
 def _shortened(workload: Workload, divisor: int) -> int:

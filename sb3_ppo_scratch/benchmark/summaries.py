@@ -175,7 +175,7 @@ def rate_shares(measurements: Iterable[Measurement], competitor: str, other: str
     """Compute how much of another competitor's speed one reaches.
 
     Args:
-        measurements: Of one workload.
+        measurements: Of one workload, with at most one variant of either.
         competitor: A key of `COMPETITORS`.
         other: Another one.
 

@@ -1,7 +1,7 @@
 """What is measured: workloads and competitors, as data.
 
 What is here: no code that runs anything, and no import of torch, so that the command line starts fast. What is not: how
-they are built (`building.py`), which runs are made of them (`speed.py`, `growth.py`).
+they are built (`building.py`), which runs are made of them (`speed_plan.py`, `growth.py`).
 """
 
 import dataclasses
@@ -13,8 +13,8 @@ from sb3_ppo_scratch.errors import check_known_names
 
 Part = Literal["learn", "update"]
 """What a ratio compares: the whole of `learn`, or the updates alone."""
-VecEnvKind = Literal["dummy", "subproc", "sharded"]
-"""SB3's DummyVecEnv and SubprocVecEnv, and this project's ShardedVecEnv."""
+VecEnvKind = Literal["dummy", "subproc", "sharded", "envpool"]
+"""SB3's DummyVecEnv and SubprocVecEnv, and this project's ShardedVecEnv and EnvPoolVecEnv."""
 Observation = Literal["vector", "dict", "image"]
 """An environment's own vector, the same as a Dict of two vectors, or painted as an image."""
 
@@ -37,8 +37,8 @@ class Workload:
         width: Units of each of two hidden layers; 0: the policy's default.
         extractor: Whether the policy has a features extractor of its own, which no hand-derived gradient knows.
         observation: What the policy sees.
-        vec_env: What steps the environments for ours, and for stepping alone.
-        n_workers: Processes of a sharded VecEnv.
+        vec_envs: What steps the environments for ours, and for stepping alone; the fastest counts.
+        n_workers: Processes of a sharded VecEnv, threads of EnvPool's.
         stock_vec_envs: What steps them for stock; the fastest counts.
         updates: Ours is measured with each of these.
         needed: The ratios to stock that this project has set itself.
@@ -57,7 +57,7 @@ class Workload:
     width: int = 0
     extractor: bool = False
     observation: Observation = "vector"
-    vec_env: VecEnvKind = "dummy"
+    vec_envs: tuple[VecEnvKind, ...] = ("dummy",)
     n_workers: int = 2
     stock_vec_envs: tuple[VecEnvKind, ...] = ("dummy",)
     updates: tuple[str, ...] = ("auto", "autograd", "closed_form")
@@ -183,10 +183,10 @@ WORKLOADS = {
         updates=("auto",),
         needed={"learn": 0.98, "update": 0.98},
     ),
-    "lander-sharded": dataclasses.replace(
+    "lander-parallel": dataclasses.replace(
         LANDER,
-        title="LunarLander-v3, 2 workers",
-        vec_env="sharded",
+        title="LunarLander-v3, 2 cores",
+        vec_envs=("sharded", "envpool"),
         stock_vec_envs=("dummy", "subproc"),
         updates=("auto",),
         needed={"learn": 4.5},
@@ -198,7 +198,7 @@ GROWTH_WORKLOADS = {
     "growth-environments": dataclasses.replace(CARTPOLE, warmup_rollouts=1),
     "growth-width": dataclasses.replace(LANDER, n_steps=64),
     "growth-minibatch": dataclasses.replace(LANDER, n_steps=256),
-    "growth-workers": dataclasses.replace(WORKLOADS["lander-sharded"], n_steps=256),
+    "growth-workers": dataclasses.replace(WORKLOADS["lander-parallel"], n_steps=256, vec_envs=("sharded",)),
 }
 """From where the curves start; `growth.py` says which number grows."""
 ALL_WORKLOADS = {**WORKLOADS, **GROWTH_WORKLOADS}

@@ -4,6 +4,7 @@ What is here: the public names, loaded on first use, since worker processes impo
 torch. What is not: which of them to use when (`docs/vec_env.md`).
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +13,14 @@ if TYPE_CHECKING:
     from sb3_ppo_scratch.vec_env.sharded_vec_env import ShardedVecEnv
 
 __all__ = ["EnvPoolVecEnv", "ShardedVecEnv", "rebuild_envpool", "rebuild_sharded"]
+
+MODULES = {
+    "EnvPoolVecEnv": "envpool_vec_env",
+    "ShardedVecEnv": "sharded_vec_env",
+    "rebuild_envpool": "rebuild",
+    "rebuild_sharded": "rebuild",
+}
+"""Where each public name is."""
 
 
 def __getattr__(name: str) -> Any:
@@ -26,18 +35,8 @@ def __getattr__(name: str) -> Any:
     Raises:
         AttributeError: If there is none of this name.
     """
-    if name == "ShardedVecEnv":
-        from sb3_ppo_scratch.vec_env.sharded_vec_env import ShardedVecEnv
-
-        return ShardedVecEnv
-    if name == "EnvPoolVecEnv":
-        from sb3_ppo_scratch.vec_env.envpool_vec_env import EnvPoolVecEnv
-
-        return EnvPoolVecEnv
-    if name in ("rebuild_sharded", "rebuild_envpool"):
-        from sb3_ppo_scratch.vec_env import rebuild
-
-        return getattr(rebuild, name)
+    if name in MODULES:
+        return getattr(importlib.import_module(f"{__name__}.{MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -10,7 +10,7 @@ def available_cores() -> int:
     """Count the cores that this process may use.
 
     Returns:
-        Their number; the machine's, where the system does not tell.
+        Their number, which in a container can be smaller than the machine's; that, where the system does not tell.
     """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

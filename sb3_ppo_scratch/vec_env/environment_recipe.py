@@ -3,8 +3,6 @@
 What is here: taking such an environment apart, and making it again. What is not: what for (`rebuild.py`).
 """
 
-import importlib
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +12,6 @@ from gymnasium.utils import RecordConstructorArgs
 from stable_baselines3.common.monitor import Monitor
 
 from sb3_ppo_scratch.errors import ArgumentError
-
-PATCHING_MODULES = ("rl_zoo3.gym_patches",)
-"""Modules that change Gymnasium when they are imported: a worker has to import those that are imported here."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +25,6 @@ class EnvironmentRecipe:
         monitor_keywords: Arguments of `Monitor`.
         wrappers: Class and arguments of the wrappers around `Monitor`, the innermost first.
         action_seed: Seed of the action space; None: it has none.
-        patches: Modules to import first.
     """
 
     spec: EnvSpec
@@ -39,7 +33,6 @@ class EnvironmentRecipe:
     monitor_keywords: dict[str, Any]
     wrappers: tuple[tuple[type[gym.Wrapper[Any, Any, Any, Any]], dict[str, Any]], ...]
     action_seed: int | None
-    patches: tuple[str, ...]
 
     def __call__(self) -> gym.Env[Any, Any]:
         """Make the environment.
@@ -47,8 +40,6 @@ class EnvironmentRecipe:
         Returns:
             It, as it was.
         """
-        for module in self.patches:
-            importlib.import_module(module)
         made = gym.make(self.spec)
         if self.action_seed is not None:
             made.action_space.seed(self.action_seed)
@@ -94,7 +85,6 @@ def environment_recipe(environment: gym.Env[Any, Any], seed: int | None) -> Envi
         },
         wrappers=tuple((type(wrapper), recorded_arguments(wrapper)) for wrapper in reversed(wrappers)),
         action_seed=seed,
-        patches=patches_in_use(),
     )
 
 
@@ -112,15 +102,6 @@ def around_monitor(environment: gym.Env[Any, Any]) -> tuple[list[gym.Wrapper[Any
         wrappers.append(environment)
         environment = environment.env
     return wrappers, environment
-
-
-def patches_in_use() -> tuple[str, ...]:
-    """List the modules that have changed Gymnasium in this process.
-
-    Returns:
-        Their names.
-    """
-    return tuple(name for name in PATCHING_MODULES if name in sys.modules)
 
 
 def recorded_arguments(wrapper: gym.Wrapper[Any, Any, Any, Any]) -> dict[str, Any]:

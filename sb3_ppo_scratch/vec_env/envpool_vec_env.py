@@ -19,8 +19,10 @@ from gymnasium import spaces
 from stable_baselines3.common.monitor import Monitor, ResultsWriter
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
+from sb3_ppo_scratch.argument_checks import check_positive_integer
 from sb3_ppo_scratch.errors import ArgumentError, UnsupportedSpaceError
 from sb3_ppo_scratch.vec_env.cores import available_cores
+from sb3_ppo_scratch.wrappers.scale_reward import RAW_REWARD_KEY
 
 SEED_LIMIT = 2**31
 """EnvPool's seeds are 32-bit integers with a sign; SB3's may be larger and are folded."""
@@ -48,7 +50,8 @@ class EnvPoolVecEnv(VecEnv):
         **env_kwargs: Options of EnvPool for this id (`max_episode_steps`, …).
 
     Raises:
-        ArgumentError: If EnvPool does not know the id or an option.
+        ArgumentError: If EnvPool does not know the id or an option, or `n_envs` is below 1.
+        ArgumentTypeError: If `n_envs` is no integer.
         UnsupportedSpaceError: If observations or actions are no arrays of one shape.
         EnvPoolMissingError: If EnvPool is not installed.
 
@@ -75,8 +78,7 @@ class EnvPoolVecEnv(VecEnv):
     ) -> None:
         check_env_id(env_id)
         check_options(env_id, env_kwargs)
-        if isinstance(n_envs, bool) or not isinstance(n_envs, int) or n_envs < 1:
-            raise ArgumentError(f"`n_envs` must be an integer of at least 1, got {n_envs!r}.")
+        check_positive_integer("n_envs", n_envs, remedy="pass for example n_envs=16")
         self.env_id = env_id
         self._options_of_pool = {
             **env_kwargs,
@@ -116,7 +118,7 @@ class EnvPoolVecEnv(VecEnv):
         infos: list[dict[str, Any]] = [{"TimeLimit.truncated": cut_off} for cut_off in truncated.tolist()]
         if self._reward_scale is not None:
             for info, reward in zip(infos, rewards.tolist(), strict=True):
-                info["raw_reward"] = reward
+                info[RAW_REWARD_KEY] = reward
             rewards = rewards * self._reward_scale
         if dones.any():
             self._begin_episodes(np.flatnonzero(dones), observations, infos)
@@ -218,7 +220,7 @@ class EnvPoolVecEnv(VecEnv):
         """Refuse to render, with a warning.
 
         Returns:
-            None for each.
+            None for each, (n_envs,).
         """
         warnings.warn("EnvPool's environments are not rendered here; evaluate in a DummyVecEnv.", stacklevel=2)
         return [None] * self.num_envs
@@ -226,7 +228,13 @@ class EnvPoolVecEnv(VecEnv):
     def _begin_episodes(
         self, ended: npt.NDArray[np.int64], observations: npt.NDArray[Any], infos: list[dict[str, Any]]
     ) -> None:
-        """Write down how episodes have ended, and put the next ones' first observations in place of their last."""
+        """Write down how episodes have ended, and put the next ones' first observations in place of their last.
+
+        Args:
+            ended: Numbers of the environments in which one has ended, (n_ended,).
+            observations: Of all environments, (n_envs, *observation shape); changed in place.
+            infos: Of all environments; changed in place.
+        """
         for index in ended.tolist():
             infos[index]["terminal_observation"] = observations[index].copy()
             episode = {

@@ -67,7 +67,7 @@ class Shard:
         """Step every environment; those whose episode ends are reset.
 
         Args:
-            actions: One per environment.
+            actions: One per environment of this shard, (n_environments, *action shape) if they are arrays.
 
         Returns:
             What the shared arrays do not hold: most steps of most environments say nothing more.

@@ -134,7 +134,7 @@ class ShardedVecEnv(VecEnv):
         """Render every environment.
 
         Returns:
-            Frames, (height, width, channels) each; None for each where the render mode is not `rgb_array`.
+            Frames, shape (height, width, channels) each; None for each where the render mode is not `rgb_array`.
         """
         if self.render_mode != "rgb_array":
             warnings.warn(f"No images: they need the render mode rgb_array, this is {self.render_mode}.", stacklevel=2)

@@ -115,7 +115,7 @@ class SharedMemory:
             fields: What `create` was given.
 
         Returns:
-            Views of the memory; it lives as long as they do.
+            Views of the memory, each with its field's shape and type; it lives as long as they do.
         """
         views, offset = [], 0
         for field in fields:

@@ -6,7 +6,6 @@ empty message and works everywhere. What is not: what is said with them (`worker
 """
 
 import ctypes
-import errno
 import mmap
 import os
 import sys
@@ -84,7 +83,7 @@ class SemaphoreSignal:
             seconds: How long to sleep at most; None: for ever.
 
         Returns:
-            Whether there was one.
+            Whether there was one; with a limit, False also if a signal such as Ctrl-C has cut the sleep short.
         """
         if self._spin():
             return True
@@ -94,10 +93,8 @@ class SemaphoreSignal:
             return True
         end = time.time() + seconds  # sem_timedwait goes by the wall clock
         deadline = _Timespec(int(end), int(end % 1 * 1e9))
-        while self._library.sem_timedwait(self._address, ctypes.byref(deadline)):
-            if ctypes.get_errno() == errno.ETIMEDOUT:
-                return False
-        return True
+        failed: int = self._library.sem_timedwait(self._address, ctypes.byref(deadline))
+        return not failed
 
     def _spin(self) -> bool:
         try_wait, address = self._library.sem_trywait, self._address

@@ -4,6 +4,8 @@ What is here: its life from the first message to the last. What is not: the othe
 environments are asked (`shard.py`). Imports neither SB3 nor torch; what the environments import is their affair.
 """
 
+import contextlib
+import importlib
 import multiprocessing
 import os
 import pickle
@@ -19,7 +21,7 @@ import cloudpickle
 import gymnasium as gym
 
 from sb3_ppo_scratch.vec_env.remote_errors import RemoteError
-from sb3_ppo_scratch.vec_env.shard import Shard, build_environments
+from sb3_ppo_scratch.vec_env.shard import Environment, Shard, build_environments
 from sb3_ppo_scratch.vec_env.shared_memory import SharedMemory
 from sb3_ppo_scratch.vec_env.signals import SIGNAL_BYTES, PipeSignal, SemaphoreSignal, Signal
 from sb3_ppo_scratch.vec_env.step_arrays import StepArrays, StepLayout
@@ -40,6 +42,7 @@ class WorkerRecipe:
         makers: The functions that make its environments, in cloudpickle's bytes.
         semaphores: Whether to use signals in shared memory; else the connection is used.
         spin_seconds: How long to look for work before sleeping.
+        patches: Modules to import before the environments are made, for what that changes.
     """
 
     number: int
@@ -47,6 +50,7 @@ class WorkerRecipe:
     makers: bytes
     semaphores: bool
     spin_seconds: float
+    patches: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -68,30 +72,14 @@ def run_worker(connection: Connection, recipe: WorkerRecipe) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides what it means
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = "1"
-    current = recipe.start
-
-    def at(position: int) -> None:
-        nonlocal current
-        current = recipe.start + position
-
-    try:
-        makers: list[Callable[[], Any]] = cloudpickle.loads(recipe.makers)
-        environments = build_environments(makers, at)
-        first = environments[0]
-        report = pickle.dumps(Ready(first.observation_space, first.action_space, first.metadata))
-    except Exception as error:  # noqa: BLE001 # whatever it is, the parent raises it
-        connection.send(RemoteError.capture(error, f"environment {current} could not be made"))
-        return
-    _use_one_torch_thread()
-    connection.send_bytes(report)
-    try:
-        layout: StepLayout = connection.recv()
-        memory = SharedMemory.receive(connection)
-    except EOFError:  # another worker failed, and the parent gave up
-        return
-    shard = Shard(environments, recipe.start, recipe.number, StepArrays.within(memory, layout))
-    connection.send(None)
-    _serve(connection, shard, recipe, memory)
+    with contextlib.suppress(EOFError, ConnectionError):  # the parent has given up, because another worker failed, say
+        environments = _build(connection, recipe)
+        if environments is not None:
+            layout: StepLayout = connection.recv()
+            memory = SharedMemory.receive(connection)
+            shard = Shard(environments, recipe.start, recipe.number, StepArrays.within(memory, layout))
+            connection.send(None)
+            _serve(connection, shard, recipe, memory)
 
 
 def worker_signals(connection: Connection, recipe: WorkerRecipe, memory: SharedMemory) -> tuple[Signal, Signal]:
@@ -114,20 +102,40 @@ def worker_signals(connection: Connection, recipe: WorkerRecipe, memory: SharedM
     )
 
 
+def _build(connection: Connection, recipe: WorkerRecipe) -> list[Environment] | None:
+    """Build the environments and tell the parent what they are like, or what went wrong; None if something did."""
+    current = recipe.start
+
+    def at(position: int) -> None:
+        nonlocal current
+        current = recipe.start + position
+
+    try:
+        for module in recipe.patches:
+            importlib.import_module(module)
+        makers: list[Callable[[], Any]] = cloudpickle.loads(recipe.makers)
+        environments = build_environments(makers, at)
+        first = environments[0]
+        report = pickle.dumps(Ready(first.observation_space, first.action_space, first.metadata))
+    except Exception as error:  # noqa: BLE001 # whatever it is, the parent raises it
+        connection.send(RemoteError.capture(error, f"environment {current} could not be made"))
+        return None
+    _use_one_torch_thread()
+    connection.send_bytes(report)
+    return environments
+
+
 def _serve(connection: Connection, shard: Shard, recipe: WorkerRecipe, memory: SharedMemory) -> None:
     """Answer commands until one of them is to close."""
     turn, done = worker_signals(connection, recipe, memory)
     commands, replies = shard.arrays.commands, shard.arrays.replies
     request = "step"
     while request != "close":
-        try:
-            turn.wait()
-            if commands[recipe.number] == STEP:
-                request, arguments = "step_shared_actions", ()
-            else:
-                request, arguments = cloudpickle.loads(connection.recv_bytes())
-        except EOFError:
-            return
+        turn.wait()
+        if commands[recipe.number] == STEP:
+            request, arguments = "step_shared_actions", ()
+        else:
+            request, arguments = cloudpickle.loads(connection.recv_bytes())
         message = _answer(shard, request, arguments)
         replies[recipe.number] = NO_MESSAGE if message is None else MESSAGE
         done.notify()  # before the message: a large one waits in `send_bytes` until the parent reads it

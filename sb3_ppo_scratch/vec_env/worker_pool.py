@@ -7,6 +7,7 @@ answers mean to SB3 (`sharded_vec_env.py`), and the workers' own code (`worker.p
 import contextlib
 import math
 import multiprocessing
+import sys
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
@@ -17,6 +18,7 @@ import cloudpickle
 
 from sb3_ppo_scratch.errors import ArgumentTypeError
 from sb3_ppo_scratch.vec_env.cores import available_cores
+from sb3_ppo_scratch.vec_env.ctrl_c import CtrlCHeld
 from sb3_ppo_scratch.vec_env.remote_errors import RemoteError, WorkerDiedError, describe_exit
 from sb3_ppo_scratch.vec_env.shard import shard_bounds
 from sb3_ppo_scratch.vec_env.shared_memory import SharedMemory
@@ -24,6 +26,8 @@ from sb3_ppo_scratch.vec_env.signals import SemaphoreSignal, Signal, have_shared
 from sb3_ppo_scratch.vec_env.step_arrays import StepArrays, StepLayout
 from sb3_ppo_scratch.vec_env.worker import MESSAGE, READ_REQUEST, STEP, WorkerRecipe, run_worker, worker_signals
 
+PATCHING_MODULES = ("rl_zoo3.gym_patches",)
+"""Modules that change Gymnasium when they are imported: workers import those that are loaded here."""
 LOOK_SECONDS = 0.5
 """How often a waiting parent looks whether every worker lives."""
 CLOSE_SECONDS = 5.0
@@ -92,12 +96,13 @@ class WorkerPool:
     def start_step(self) -> None:
         """Let every worker step its environments with the shared actions."""
         self._open_arrays().commands.fill(STEP)
-        for worker, turn in enumerate(self.turns):
-            self.waiting_for.add(worker)
-            try:
-                turn.notify()
-            except OSError:
-                self._fail(worker)
+        with CtrlCHeld():
+            for worker, turn in enumerate(self.turns):
+                self.waiting_for.add(worker)
+                try:
+                    turn.notify()
+                except OSError:
+                    self._fail(worker)
 
     def ask(self, worker: int, request: str, *arguments: Any) -> None:
         """Let one worker do something else; its answer is what `answers` returns.
@@ -164,8 +169,9 @@ class WorkerPool:
         # Where there are more workers than cores, one that looks for work keeps another from doing its own.
         spin_seconds = SPIN_SECONDS if len(self.bounds) <= available_cores() else 0.0
         semaphores = have_shared_semaphores()
+        patches = tuple(name for name in PATCHING_MODULES if name in sys.modules)
         return [
-            WorkerRecipe(worker, start, pickle_makers(makers[start:stop], start), semaphores, spin_seconds)
+            WorkerRecipe(worker, start, pickle_makers(makers[start:stop], start), semaphores, spin_seconds, patches)
             for worker, (start, stop) in enumerate(self.bounds)
         ]
 
@@ -211,28 +217,29 @@ class WorkerPool:
         assert self._arrays is not None
         message = cloudpickle.dumps((request, arguments))
         self._arrays.commands[worker] = READ_REQUEST
-        self.waiting_for.add(worker)
-        try:
-            self.turns[worker].notify()
-            self.connections[worker].send_bytes(message)
-        except OSError:
-            return False
+        with CtrlCHeld():
+            self.waiting_for.add(worker)
+            try:
+                self.turns[worker].notify()
+                self.connections[worker].send_bytes(message)
+            except OSError:
+                return False
         return True
 
     def _answer(self, worker: int, deadline: float = math.inf) -> Any:
         """Wait for a worker's answer; None if it does not come before a time on the monotonic clock."""
-        try:
-            while not self.dones[worker].wait(LOOK_SECONDS):
-                self._check_that_all_live()
-                if time.monotonic() > deadline:
-                    return None
-            arrays = self._arrays
-            assert arrays is not None
-            message = self.connections[worker].recv() if arrays.replies[worker] == MESSAGE else None
-        except (EOFError, OSError):
-            self._fail(worker)
-        self.waiting_for.discard(worker)
-        return message
+        arrays = self._open_arrays()
+        while True:
+            try:
+                with CtrlCHeld():  # who forgets an answer waits for it for ever
+                    if self.dones[worker].wait(LOOK_SECONDS):
+                        self.waiting_for.discard(worker)
+                        return self.connections[worker].recv() if arrays.replies[worker] == MESSAGE else None
+            except (EOFError, OSError):
+                self._fail(worker)
+            self._check_that_all_live()
+            if time.monotonic() > deadline:
+                return None
 
     def _close_environments(self) -> list[RemoteError]:
         """Let all workers close their environments; what cannot be had in time is left."""

@@ -6,7 +6,6 @@ is not: the environments (`vec_env/`), and rl_zoo3's own two values, which are p
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 OWN_VEC_ENVS = {
@@ -62,7 +61,9 @@ def training_in(manager: Any, vec_env: str | None) -> Iterator[None]:
             return original(self, n_envs, eval_env=True, no_log=no_log)
         before = self.vec_env_class, self.vec_env_wrapper
         if vec_env == "sharded":
-            self.vec_env_class = sharded
+            from sb3_ppo_scratch.vec_env import ShardedVecEnv
+
+            self.vec_env_class = ShardedVecEnv
         else:
             self.vec_env_wrapper = _envpool_before(self.vec_env_wrapper)
         try:
@@ -76,42 +77,6 @@ def training_in(manager: Any, vec_env: str | None) -> Iterator[None]:
         yield
     finally:
         manager.create_envs = original
-
-
-def sharded(env_fns: Sequence[Callable[[], Any]], **keywords: Any) -> Any:
-    """Make a `ShardedVecEnv` whose workers know rl_zoo3's changes to Gymnasium.
-
-    Args:
-        env_fns: As of `ShardedVecEnv`.
-        **keywords: As of `ShardedVecEnv`.
-
-    Returns:
-        It.
-    """
-    from sb3_ppo_scratch.vec_env import ShardedVecEnv
-
-    return ShardedVecEnv([ZooMaker(make) for make in env_fns], **keywords)
-
-
-@dataclass(frozen=True)
-class ZooMaker:
-    """Makes an environment as rl_zoo3 does in its own process, where its `TimeLimit` replaces Gymnasium's.
-
-    Args:
-        make: Makes the environment.
-    """
-
-    make: Callable[[], Any]
-
-    def __call__(self) -> Any:
-        """Make the environment.
-
-        Returns:
-            It.
-        """
-        import rl_zoo3.gym_patches  # noqa: F401
-
-        return self.make()
 
 
 def _envpool_before(wrapper: Callable[[Any], Any] | None) -> Callable[[Any], Any]:

@@ -7,7 +7,7 @@ from sb3_ppo_scratch.benchmark.plan import Task, sorted_settings, task_from_dict
 
 TASKS = {
     "plain": Task("cartpole", "stock", "dummy", 2, 3),
-    "changed": Task("lander-sharded", "auto", "sharded", None, 1, (("n_workers", 3), ("steps", 4096))),
+    "changed": Task("lander-parallel", "auto", "sharded", None, 1, (("n_workers", 3), ("steps", 4096))),
 }
 
 
@@ -32,7 +32,7 @@ def test_settings_are_one_task_in_whatever_order_they_are_given() -> None:
     ("task", "title"),
     [
         (Task("cartpole", "stock", "dummy", 1, 1), "stock SB3 PPO, 1 thread"),
-        (Task("lander-sharded", "stock", "subproc", 2, 1), "stock SB3 PPO, subproc, 2 threads"),
+        (Task("lander-parallel", "stock", "subproc", 2, 1), "stock SB3 PPO, subproc, 2 threads"),
         (Task("cartpole", "autograd", "dummy", 1, 1), 'ours, update="autograd"'),
     ],
     ids=["threads", "vec_env", "ours"],

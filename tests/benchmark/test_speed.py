@@ -16,7 +16,7 @@ from tests.benchmark.synthetic import ENVIRONMENT, measure_like_clockwork, resul
 @pytest.fixture(autouse=True)
 def known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "describe_machine", lambda: dict(ENVIRONMENT))
-    monkeypatch.setattr(speed, "_has_sbx", lambda: False)
+    monkeypatch.setattr(speed, "_has", lambda _: False)
 
 
 def one_workload(out: Path, **changes: object) -> SpeedOptions:
@@ -43,7 +43,10 @@ def test_a_run_writes_results_report_and_figure(tmp_path: Path) -> None:
     results = load_results(report.with_suffix(".json"))
     assert results.environment == ENVIRONMENT
     assert results.command == "python -m sb3_ppo_scratch benchmark speed --workloads cartpole --rounds 2"
-    assert results.skipped == {"sbx": "not installed (pip install sbx-rl)"}
+    assert results.skipped == {
+        "sbx": "not installed (pip install sbx-rl)",
+        "envpool": "not installed (pip install envpool)",
+    }
     assert not any(task.competitor == "sbx" for task in results.measurements)
 
 
@@ -163,4 +166,4 @@ def test_ctrl_c_ends_the_program_without_a_traceback(monkeypatch: pytest.MonkeyP
 def test_help_names_the_workloads(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match=r"^0$"):
         main(["benchmark", "speed", "--help"])
-    assert "lander-sharded" in capsys.readouterr().out
+    assert "lander-parallel" in capsys.readouterr().out

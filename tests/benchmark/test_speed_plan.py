@@ -29,13 +29,20 @@ def test_a_round_has_each_competitor_once_in_turn() -> None:
 
 
 def test_stock_takes_part_at_its_best_too() -> None:
-    tasks = who(plan_round("lander-sharded", 1, ("subproc", 2), skipped=["sbx"]))
+    tasks = who(plan_round("lander-parallel", 1, ("subproc", 2), skipped=["sbx"]))
     assert tasks == [
         ("stock", "dummy", 1),
         ("auto", "sharded", None),
+        ("auto", "envpool", None),
         ("stock", "subproc", 2),
         ("stepping", "sharded", 1),
+        ("stepping", "envpool", 1),
     ]
+
+
+def test_what_is_not_installed_takes_no_part() -> None:
+    tasks = who(plan_round("lander-parallel", 1, ("dummy", 1), skipped=["sbx", "envpool"]))
+    assert tasks == [("stock", "dummy", 1), ("auto", "sharded", None), ("stepping", "sharded", 1)]
 
 
 @pytest.mark.parametrize("name", ["custom-mlp", "dict", "cnn"])
@@ -67,7 +74,7 @@ def test_the_trial_decides_which_stock_takes_part() -> None:
 
 def test_one_core_needs_no_trial_unless_there_are_vec_envs_to_choose_from() -> None:
     assert plan_trial("lander", cores=1) == []
-    assert who(plan_trial("lander-sharded", cores=1)) == [("stock", "dummy", 1), ("stock", "subproc", 1)]
+    assert who(plan_trial("lander-parallel", cores=1)) == [("stock", "dummy", 1), ("stock", "subproc", 1)]
 
 
 def test_a_quick_run_has_fewer_steps_in_whole_rollouts_and_only_what_the_comparison_needs() -> None:

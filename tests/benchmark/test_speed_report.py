@@ -49,6 +49,25 @@ def test_targets_are_judged_by_the_median_of_the_paired_ratios() -> None:
     ]
 
 
+@pytest.mark.parametrize(("fastest", "other"), [("sharded", "envpool"), ("envpool", "sharded")])
+def test_of_several_vec_envs_the_fastest_counts_with_its_own_limit(fastest: str, other: str) -> None:
+    made = [
+        made_up(competitor, 1, seconds, workload="lander-parallel", vec_env=kind, threads=threads)
+        for competitor, seconds, kind, threads in (
+            ("stock", 10.0, "dummy", 1),
+            ("auto", 2.0, fastest, None),
+            ("auto", 4.0, other, None),
+            ("stepping", 1.0, fastest, 1),
+            ("stepping", 0.1, other, 1),
+        )
+    ]
+    report = render(results_of(*made), {})
+    row = cells(report, "| LunarLander-v3, 2 cores | whole")
+    assert row[2:7] == ["4.5", f"5.00 (5.00 to 5.00), {fastest}", "yes", "10.00 (10.00 to 10.00)", "50%"]
+    memory = cells(report, f'| LunarLander-v3, 2 cores | ours, update="auto", {fastest} |')
+    assert memory[3] == ""  # a bound on memory there is in one process only
+
+
 def test_a_missed_target_is_called_so() -> None:
     results = results_of(made_up("stock", 1, 4.0, threads=1), made_up("auto", 1, 1.0))
     assert cells(render(results, {}), "| CartPole-v1 | whole")[3:5] == ["4.00 (4.00 to 4.00)", "**no**"]

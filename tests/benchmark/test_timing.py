@@ -75,10 +75,17 @@ def test_every_kind_of_workload_is_learned(name: str, competitor: str) -> None:
 
 
 def test_sharded_environments_are_stepped_like_those_in_this_process() -> None:
-    workload = tiny("lander-sharded").with_settings({"n_workers": 1})
+    workload = tiny("lander-parallel").with_settings({"n_workers": 1})
     first, second = (time_learning(workload, COMPETITORS["stock"], kind, seed=1) for kind in ("sharded", "dummy"))
     assert first["mean_return"] == second["mean_return"]
     assert first["peak_mib"] > second["peak_mib"] + 10.0, "the worker counts"
+
+
+def test_envpools_environments_are_learned_in() -> None:
+    pytest.importorskip("envpool")
+    figures = time_learning(tiny("lander-parallel"), COMPETITORS["auto"], "envpool", seed=1)
+    assert figures["steps"] == 64
+    assert figures["stepping"] > 0.0
 
 
 def test_stock_and_ours_learn_the_same_beside_the_clock() -> None:

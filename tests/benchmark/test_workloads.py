@@ -23,7 +23,7 @@ def as_number(value: float | str) -> tuple[bool, float]:
         ("cartpole", "CartPole-v1"),
         ("lander", "LunarLander-v3"),
         ("lander-continuous", "LunarLanderContinuous-v3"),
-        ("lander-sharded", "LunarLander-v3"),
+        ("lander-parallel", "LunarLander-v3"),
         ("cnn", "atari"),
     ],
 )

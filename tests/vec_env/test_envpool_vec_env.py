@@ -153,13 +153,20 @@ def test_closed_one_says_so() -> None:
             "EnvPool has no option `gravity` for CartPole-v1; it has: .*max_episode_steps",
         ),
         ("CartPole-v1", {"batch_size": 1}, "EnvPool has no option `batch_size`"),
-        ("CartPole-v1", {"n_envs": 0}, "`n_envs` must be an integer of at least 1, got 0"),
+        ("CartPole-v1", {"n_envs": 0}, "`n_envs` must be at least 1, got 0; pass for example n_envs=16"),
     ],
     ids=["id", "option", "own_option", "n_envs"],
 )
 def test_what_envpool_does_not_have_is_named(env_id: str, keywords: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         EnvPoolVecEnv(env_id, **{"n_envs": 2, **keywords})
+
+
+@pytestmark_envpool
+@pytest.mark.parametrize("n_envs", [True, 2.0, None], ids=str)
+def test_number_of_environments_is_an_integer(n_envs: Any) -> None:
+    with pytest.raises(TypeError, match=f"`n_envs` must be an integer of at least 1, got {n_envs!r}"):
+        EnvPoolVecEnv("CartPole-v1", n_envs)
 
 
 @pytestmark_envpool

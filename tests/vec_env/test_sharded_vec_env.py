@@ -1,5 +1,7 @@
 """Tests of `vec_env/sharded_vec_env.py`: SB3's `DummyVecEnv` on the same functions says what is right."""
 
+import sys
+import tabnanny
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +15,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from sb3_ppo_scratch import PPOScratch
-from sb3_ppo_scratch.vec_env import ShardedVecEnv
+from sb3_ppo_scratch.vec_env import ShardedVecEnv, worker_pool
 from sb3_ppo_scratch.wrappers import ScaleReward
 from tests.vec_env.environments import SPACES, Halved, RandomEnv, makers
 
@@ -286,6 +288,24 @@ def test_construction_warns_of_nothing() -> None:
         env = ShardedVecEnv(makers(2), n_workers=2)
         env.close()
     assert env.render_mode is None
+
+
+def test_workers_import_what_has_changed_gymnasium_here_before_they_make_environments(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Looking(RandomEnv):
+        def __init__(self) -> None:
+            import sys
+
+            super().__init__()
+            self.label = str([name for name in ("tabnanny", "pyclbr") if name in sys.modules])
+
+    monkeypatch.setattr(worker_pool, "PATCHING_MODULES", ("tabnanny", "pyclbr"))
+    monkeypatch.setitem(sys.modules, "tabnanny", tabnanny)
+    monkeypatch.delitem(sys.modules, "pyclbr", raising=False)
+    env = ShardedVecEnv([Looking, Looking], n_workers=2)
+    assert env.get_attr("label") == ["['tabnanny']"] * 2
+    env.close()
 
 
 def test_worker_needs_neither_sb3_nor_torch() -> None:

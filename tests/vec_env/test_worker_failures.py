@@ -32,6 +32,18 @@ def is_running(pid: int) -> bool:
         return False
 
 
+@pytest.fixture(autouse=True)
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_pool, "LOOK_SECONDS", 0.05)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ends what hangs soon."""
+    monkeypatch.setattr(worker_pool, "CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr(worker_pool, "EXIT_SECONDS", 0.2)
+
+
 def wait_until(condition: Callable[[], bool]) -> bool:
     """Whether something becomes true in time."""
     end = time.monotonic() + SECONDS
@@ -99,14 +111,24 @@ def test_failed_construction_leaves_no_process(
     assert not any(process.is_alive() for process in started)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_failed_construction_is_told_also_while_another_worker_is_still_at_it() -> None:
     def make_slowly() -> RandomEnv:
-        time.sleep(1.5)
+        time.sleep(2 * SECONDS)
         return RandomEnv()
 
-    failing = makers_with_one_failing(5, 3, "construction", "raise")[3:]
+    failing = makers_with_one_failing(1, 0, "construction", "raise")
+    begun = time.monotonic()
     with pytest.raises(ZeroDivisionError, match="own message"):
         ShardedVecEnv([make_slowly, *failing], n_workers=2)
+    assert time.monotonic() - begun < SECONDS
+
+
+def test_failed_construction_is_told_by_nobody_but_the_one_who_asked(capfd: pytest.CaptureFixture[str]) -> None:
+    failing = makers_with_one_failing(3, 0, "construction", "raise")
+    with pytest.raises(ZeroDivisionError, match="own message"):
+        ShardedVecEnv(failing, n_workers=3, start_method="spawn")
+    assert capfd.readouterr().err == ""
 
 
 def test_same_environment_twice_is_refused() -> None:
@@ -166,6 +188,7 @@ def test_worker_killed_between_calls_is_noticed_by_the_next(request_: str) -> No
     assert_nothing_is_left(env)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_other_worker_that_hangs_does_not_hide_a_death() -> None:
     fails = makers_with_one_failing(5, 0, "step", "hang")
     fails[4] = makers_with_one_failing(1, 0, "step", "die")[0]
@@ -188,9 +211,8 @@ def test_closing_twice_and_in_the_middle_of_a_step_is_fine() -> None:
     assert_nothing_is_left(env)
 
 
-def test_environment_that_hangs_is_ended_at_closing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_pool, "CLOSE_SECONDS", 0.3)
-    monkeypatch.setattr(worker_pool, "EXIT_SECONDS", 0.3)
+@pytest.mark.usefixtures("impatient")
+def test_environment_that_hangs_is_ended_at_closing() -> None:
     env = ShardedVecEnv(makers_with_one_failing(5, 0, "step", "hang"), n_workers=2)
     env.reset()
     env.step_async(ACTIONS)
@@ -218,6 +240,36 @@ def test_interrupted_step_is_finished_before_the_next_request(monkeypatch: pytes
         with pytest.raises(KeyboardInterrupt, match=r"^$"):
             env.step(ACTIONS)
     assert env.env_method("add", 2, 3) == [5] * 5
+    assert [len(kept) for kept in env.env_method("kept")] == [1] * 5
+    env.close()
+
+
+@pytest.mark.parametrize("moment", ["turns", "dones"])
+def test_ctrl_c_at_the_worst_moment_loses_nothing(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Just before a worker is told, or just after it was heard: told or heard it would be again, and wait for ever."""
+    env = ShardedVecEnv(makers(5), n_workers=2)
+    env.reset()
+    own_signal: Any = getattr(env._pool, moment)[1]
+    notify, wait = own_signal.notify, own_signal.wait
+
+    def interrupted_notify() -> None:
+        signal.raise_signal(signal.SIGINT)
+        notify()
+
+    def interrupted_wait(seconds: float) -> bool:
+        heard: bool = wait(seconds)
+        signal.raise_signal(signal.SIGINT)
+        return heard
+
+    with monkeypatch.context() as patch:
+        patch.setattr(own_signal, "notify", interrupted_notify)
+        patch.setattr(own_signal, "wait", interrupted_wait)
+        with pytest.raises(KeyboardInterrupt, match=r"^$"):
+            env.step(ACTIONS)
+    finishing = threading.Thread(target=env._pool.finish_pending, daemon=True)
+    finishing.start()
+    finishing.join(SECONDS)
+    assert not finishing.is_alive()
     assert [len(kept) for kept in env.env_method("kept")] == [1] * 5
     env.close()
 
@@ -282,7 +334,8 @@ def test_no_process_outlives_the_program_and_nothing_is_complained_of(
 ) -> None:
     program, workers = start_program(how, start_method)
     assert len(workers) == 2
-    time.sleep(0.2)
+    if ended_by is not None:
+        time.sleep(0.2)  # it steps meanwhile, or hangs
     if ended_by is signal.SIGINT:
         os.killpg(program.pid, signal.SIGINT)  # as a terminal does
     elif ended_by is not None:

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
 import torch as th
 import yaml
+from rl_zoo3.gym_patches import PatchedTimeLimit
 from stable_baselines3 import PPO
 
+from sb3_ppo_scratch.vec_env import ShardedVecEnv
 from sb3_ppo_scratch.zoo.vec_env_option import take_vec_env, training_in
 from tests.zoo.processes import run_python
 
@@ -45,6 +48,12 @@ def test_rl_zoo3_is_as_before_when_the_command_has_ended() -> None:
     assert Manager.create_envs is before
     with training_in(Manager, None):
         assert Manager.create_envs is before
+
+
+def test_environments_in_workers_have_rl_zoo3s_time_limit_where_rl_zoo3_is_loaded() -> None:
+    env = ShardedVecEnv([lambda: gym.make("CartPole-v1")], n_workers=1)
+    assert env.env_is_wrapped(PatchedTimeLimit) == [True]
+    env.close()
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +99,9 @@ def test_yaml_line_does_so_for_unmodified_rl_zoo3_and_enjoy_plays_it(trained_in_
 
 
 def test_subproc_and_the_yaml_line_together_are_refused(trained_in_dummy: Path) -> None:
-    words = ("--env", "CartPole-v1", "-conf", "line.yml", "--eval-freq", "-1", "-f", "refused", "--vec-env", "subproc")
-    finished = run_python("-m", "sb3_ppo_scratch", "train", *words, folder=trained_in_dummy, check=False)
+    words = (*TRAIN[:3], "-conf", "line.yml", "--eval-freq", "-1", "-f", "refused", "-params", "n_envs:1")
+    words = (*words, "--vec-env", "subproc")
+    finished = run_python("-m", "sb3_ppo_scratch", *words, folder=trained_in_dummy, check=False)
     assert finished.returncode == 2
     assert "error: the environments can be rebuilt from a DummyVecEnv, not from a SubprocVecEnv" in finished.stderr
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sb3_ppo_scratch.__main__ import main
 from tests.zoo.processes import run_python
 
 TRAIN = ("-m", "rl_zoo3.train", "--algo", "ppo_scratch")
@@ -21,7 +22,8 @@ RETURN = re.compile(r"Episode Reward: (-?[\d.]+)")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the main command has run, with a few of its options."""
     folder = tmp_path_factory.mktemp("zoo")
-    options = ("--save-freq", "2048", "--tensorboard-log", "tb", "-P", "--num-threads", "1", "-params", "n_epochs:1")
+    options = ("--save-freq", "2048", "--tensorboard-log", "tb", "-P", "--num-threads", "1")
+    options = (*options, "-params", "n_epochs:1", "n_envs:2")
     finished = run_python(*TRAIN, "--env", "LunarLander-v2", *SHORT, *options, folder=folder)
     (folder / "output.txt").write_text(finished.stdout)
     return folder
@@ -72,15 +74,16 @@ def test_enjoy_plays_checkpoints_and_the_best_model(trained: Path) -> None:
 
 
 def test_stock_ppo_with_our_wrapper_is_played_in_original_units_and_other_runs_print_what_they_printed(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     config = tmp_path / "mine.yml"
     settings = {"n_timesteps": 256, "policy": "MlpPolicy", "n_steps": 128}
     with_wrapper = {**settings, "env_wrapper": [{"sb3_ppo_scratch.wrappers.ScaleReward": {"scale": 0.01}}]}
     config.write_text(yaml.safe_dump({"LunarLander-v3": with_wrapper, "CartPole-v1": settings}))
     for env in ("LunarLander-v3", "CartPole-v1"):
         arguments = ("--algo", "ppo", "--env", env, "-conf", "mine.yml", "--eval-freq", "-1", "--seed", "1")
-        run_python("-m", "rl_zoo3.train", *arguments, folder=tmp_path)
+        assert main(["train", *arguments]) == 0
     unscaled = enjoy(tmp_path, algorithm="ppo", env="LunarLander-v3")
     scaled = enjoy(tmp_path, algorithm="ppo", env="LunarLander-v3", SB3_PPO_SCRATCH_AUTOLOAD="0")
     by_hand = [float(value) * 100 for value in RETURN.findall(scaled)]
@@ -101,7 +104,7 @@ def test_record_video_writes_a_film(trained: Path) -> None:
 
 def test_training_goes_on_from_a_saved_model(trained: Path) -> None:
     model = trained / "logs" / "ppo_scratch" / "LunarLander-v2_1" / "LunarLander-v2.zip"
-    arguments = ("--env", "LunarLander-v2", *SHORT, "-i", str(model), "-f", "continued")
+    arguments = ("--env", "LunarLander-v2", *SHORT, "-params", "n_envs:2", "-i", str(model), "-f", "continued")
     output = run_python(*TRAIN, *arguments, folder=trained).stdout
     assert "Loading pretrained agent" in output
     assert (trained / "continued" / "ppo_scratch" / "LunarLander-v2_1" / "LunarLander-v2.zip").is_file()
@@ -111,7 +114,9 @@ def test_training_goes_on_from_a_saved_model(trained: Path) -> None:
     "env", ["CartPole-v1", "LunarLander-v3", "LunarLanderContinuous-v2", "LunarLanderContinuous-v3"]
 )
 def test_other_environments_train_in_subprocesses_or_with_the_binned_file(env: str, tmp_path: Path) -> None:
-    options: tuple[str, ...] = ("--vec-env", "subproc") if env in ("CartPole-v1", "LunarLanderContinuous-v2") else ()
+    options: tuple[str, ...] = ()
+    if env in ("CartPole-v1", "LunarLanderContinuous-v2"):
+        options = ("--vec-env", "subproc", "-params", "n_envs:2")  # each environment is a process that imports rl_zoo3
     if env == "LunarLanderContinuous-v3":
         where = run_python("-m", "sb3_ppo_scratch", "hyperparams").stdout.splitlines()
         options = ("-conf", next(path for path in where if path.endswith("ppo_scratch_binned.yml")))
@@ -178,8 +183,6 @@ def test_own_train_command_checks_the_file_before_it_starts(
     settings: dict[str, object], message: str, algorithm: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    from sb3_ppo_scratch.__main__ import main
-
     monkeypatch.chdir(tmp_path)
     content = {"CartPole-v1": {"n_timesteps": 100, "policy": "MlpPolicy", **settings}}
     (tmp_path / "mine.yml").write_text(yaml.safe_dump(content))
@@ -201,8 +204,6 @@ def test_own_train_command_names_a_bad_value_without_a_traceback(
     settings: dict[str, object], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    from sb3_ppo_scratch.__main__ import main
-
     monkeypatch.chdir(tmp_path)
     content = {"CartPole-v1": {"n_timesteps": 100, "policy": "MlpPolicy", **settings}}
     (tmp_path / "mine.yml").write_text(yaml.safe_dump(content))
@@ -219,7 +220,5 @@ def test_own_commands_mean_our_algorithm_unless_another_is_named() -> None:
 
 
 def test_missing_config_file_is_named_without_a_traceback(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    from sb3_ppo_scratch.__main__ import main
-
     assert main(["train", "--env", "CartPole-v1", "-conf", str(tmp_path / "none.yml"), "-f", str(tmp_path)]) == 2
     assert "none.yml" in capsys.readouterr().err
