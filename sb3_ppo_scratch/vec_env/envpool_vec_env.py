@@ -21,7 +21,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices,
 
 from sb3_ppo_scratch.argument_checks import check_positive_integer
 from sb3_ppo_scratch.errors import ArgumentError, UnsupportedSpaceError
-from sb3_ppo_scratch.vec_env.cores import available_cores
+from sb3_ppo_scratch.vec_env.cores import available_cores, takes_every_core
 from sb3_ppo_scratch.wrappers.scale_reward import RAW_REWARD_KEY
 
 SEED_LIMIT = 2**31
@@ -43,15 +43,16 @@ class EnvPoolVecEnv(VecEnv):
     Args:
         env_id: An id that EnvPool has.
         n_envs: Number of environments.
-        n_threads: Number of threads; None: one for each core that may be used.
+        n_threads: Number of threads; None: one for each core that may be used. Where they take every core, each is
+            bound to one; the option `thread_affinity_offset=-1` leaves that to the system.
         reward_scale: Factor on the rewards; with one, as with this project's `ScaleReward`, the unscaled reward is in
             `info["raw_reward"]`. Episode returns are never scaled.
         monitor_dir: Folder for each environment's file of episode returns, lengths and times, as `make_vec_env` has it.
         **env_kwargs: Options of EnvPool for this id (`max_episode_steps`, …).
 
     Raises:
-        ArgumentError: If EnvPool does not know the id or an option, or `n_envs` is below 1.
-        ArgumentTypeError: If `n_envs` is no integer.
+        ArgumentError: If EnvPool does not know the id or an option, or a number is below 1.
+        ArgumentTypeError: If `n_envs` or `n_threads` is no integer.
         UnsupportedSpaceError: If observations or actions are no arrays of one shape.
         EnvPoolMissingError: If EnvPool is not installed.
 
@@ -80,11 +81,12 @@ class EnvPoolVecEnv(VecEnv):
         check_options(env_id, env_kwargs)
         check_positive_integer("n_envs", n_envs, remedy="pass for example n_envs=16")
         self.env_id = env_id
-        self._options_of_pool = {
-            **env_kwargs,
-            "num_envs": n_envs,
-            "num_threads": min(n_envs, n_threads or available_cores()),
-        }
+        if n_threads is not None:
+            check_positive_integer("n_threads", n_threads, remedy="None means one for each core")
+        n_threads = min(n_envs, n_threads or available_cores())
+        # Left to itself, the system often wakes all threads on the core of the one that waits for them.
+        affinity = {"thread_affinity_offset": 0} if takes_every_core(n_threads) else {}
+        self._options_of_pool = {**affinity, **env_kwargs, "num_envs": n_envs, "num_threads": n_threads}
         self._pool: Any = self._make_pool(np.random.default_rng().integers(SEED_LIMIT, size=n_envs).tolist())
         super().__init__(n_envs, *_spaces_of(env_id, self._pool))
         self._reward_scale = reward_scale

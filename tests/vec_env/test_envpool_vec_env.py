@@ -1,6 +1,7 @@
 """Tests of `vec_env/envpool_vec_env.py`, where EnvPool is installed; the first runs where it is not."""
 
 import builtins
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from stable_baselines3.common.monitor import Monitor, load_results
 
 from sb3_ppo_scratch import PPOScratch
 from sb3_ppo_scratch.__main__ import main
-from sb3_ppo_scratch.vec_env import EnvPoolVecEnv
+from sb3_ppo_scratch.vec_env import EnvPoolVecEnv, envpool_vec_env
 
 
 def test_missing_package_is_named_with_what_to_do(
@@ -41,6 +42,18 @@ def _envpool() -> None:
 
 
 pytestmark_envpool = pytest.mark.usefixtures("_envpool")
+
+
+@pytestmark_envpool
+def test_threads_that_take_every_core_are_bound_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    n_cores = os.cpu_count() or 1
+    monkeypatch.setattr(envpool_vec_env, "takes_every_core", lambda n_threads: n_threads == n_cores)
+    for n_threads, options, expected in ((n_cores, {}, 0), (n_cores, {"thread_affinity_offset": -1}, -1), (1, {}, -1)):
+        if n_threads == 1 and n_cores == 1:
+            continue
+        env = EnvPoolVecEnv("CartPole-v1", 2 * n_cores, n_threads, **options)
+        assert env._pool.config["thread_affinity_offset"] == expected
+        env.close()
 
 
 @pytestmark_envpool
@@ -154,8 +167,9 @@ def test_closed_one_says_so() -> None:
         ),
         ("CartPole-v1", {"batch_size": 1}, "EnvPool has no option `batch_size`"),
         ("CartPole-v1", {"n_envs": 0}, "`n_envs` must be at least 1, got 0; pass for example n_envs=16"),
+        ("CartPole-v1", {"n_threads": 0}, "`n_threads` must be at least 1, got 0; None means one for each core"),
     ],
-    ids=["id", "option", "own_option", "n_envs"],
+    ids=["id", "option", "own_option", "n_envs", "n_threads"],
 )
 def test_what_envpool_does_not_have_is_named(env_id: str, keywords: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
