@@ -5,6 +5,7 @@ What is here: from observations to actions, values and log-probabilities. What i
 """
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -76,6 +77,26 @@ class TorchActor:
         return policy is self.policy
 
 
+class _Parts:
+    """The modules and parameters that a policy consists of.
+
+    Args:
+        policy: The policy.
+    """
+
+    def __init__(self, policy: ActorCriticPolicy) -> None:
+        dictionaries = [parts for module in policy.modules() for parts in (module._modules, module._parameters)]
+        self._places = [(parts, name) for parts in dictionaries for name in parts]
+        self._parts = self._look()
+
+    def are_the_same(self) -> bool:
+        """Tell whether none of them has been replaced."""
+        return all(map(operator.is_, self._look(), self._parts))
+
+    def _look(self) -> list[Any]:
+        return [parts.get(name) for parts, name in self._places]
+
+
 class LeanActor:
     """Acts by the arrays of the closed-form update, in microseconds: no distribution objects, no validation.
 
@@ -87,11 +108,12 @@ class LeanActor:
     def __init__(self, policy: ActorCriticPolicy, update: ClosedFormUpdate) -> None:
         self.policy, self._inputs = policy, update.inputs
         self._network, self._head = update.objective.network, update.objective.head
-        self._address = policy.value_net.weight.data_ptr()
+        self._parameters, self._parts = update.memory.parameters, _Parts(policy)
         self._columns: Array | None = None
         assert policy.action_space.shape is not None
         self._action_shape = policy.action_space.shape
 
+    @np.errstate(all="ignore")  # as torch: what is not finite is told below
     def act(self, observations: Observations) -> Decision:
         """Sample actions; see `Actor`.
 
@@ -119,8 +141,8 @@ class LeanActor:
         return th.from_numpy(self._network.forward(self._inputs(observations))[1].T.copy())
 
     def is_current(self, policy: ActorCriticPolicy) -> bool:
-        """Tell whether the policy's parameters still lie where they were; see `Actor`. One stands for all here."""
-        return policy is self.policy and policy.value_net.weight.data_ptr() == self._address
+        """Tell whether the policy has the same parts, and its parameters lie where they lay; see `Actor`."""
+        return policy is self.policy and self._parameters.is_in_place() and self._parts.are_the_same()
 
 
 def stack_observations(observations: Sequence[Any]) -> Observations:

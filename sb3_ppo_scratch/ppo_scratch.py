@@ -6,12 +6,14 @@ SB3's.
 """
 
 import copy
+import functools
 import inspect
 import io
 import pathlib
 import time
 import warnings
-from typing import Any, ClassVar, TypeVar, get_args
+from collections.abc import Callable
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, get_args
 
 import torch as th
 from gymnasium import spaces
@@ -48,10 +50,12 @@ from sb3_ppo_scratch.updates.closed_form import ClosedFormUpdate
 from sb3_ppo_scratch.updates.update import Rollout, Update, UpdateSettings
 
 SelfPPOScratch = TypeVar("SelfPPOScratch", bound="PPOScratch")
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 FloatOrSchedule = float | Schedule
 """A constant, or a callable of the remaining progress (1 at the beginning of `learn`, 0 at its end)."""
-NOT_SAVED = ("_choose_device", "_keep_buffer_class", "_update_choice", "_announced_update", "_threads_outside")
+NOT_SAVED = ("_choose_device", "_keep_buffer_class", "_update_choice", "_announced_update")
 """Attributes that a new model makes anew."""
 TB_LOG_NAME = "PPO"
 """A run's name in TensorBoard; stock PPO's, so that what reads stock's logs reads these."""
@@ -64,6 +68,28 @@ Kwargs = dict[str, Any]
 def _as_float(value: Any) -> Any:
     """Turn any real number (of NumPy's, say) into a float, which is all that SB3 takes; leave schedules alone."""
     return value if callable(value) else float(value)
+
+
+def _with_chosen_threads(
+    method: Callable[Concatenate["PPOScratch", Arguments], Result],
+) -> Callable[Concatenate["PPOScratch", Arguments], Result]:
+    """Let a method run with the threads that `torch_threads` says, and restore them afterwards.
+
+    Args:
+        method: The method.
+
+    Returns:
+        The same, with threads.
+    """
+
+    @functools.wraps(method)
+    def with_threads(self: "PPOScratch", /, *arguments: Arguments.args, **keywords: Arguments.kwargs) -> Result:
+        minibatch = min(self.batch_size, self.rollout_buffer.buffer_size * self.n_envs)
+        with threads_restored() as outside:
+            use_threads(choose_threads(self.torch_threads, self.policy, minibatch, outside))
+            return method(self, *arguments, **keywords)
+
+    return with_threads
 
 
 class PPOScratch(RolloutCollector):
@@ -104,11 +130,11 @@ class PPOScratch(RolloutCollector):
         _init_setup_model: Whether to build the networks at once (SB3's `load` builds them later).
         normalize_observations: Whether the policy normalises Box observations by running statistics. They are part of
             the policy, hence of the saved file, and stand still except between an update and the next rollout.
-        torch_threads: Threads of torch while learning: `"auto"` (1 for networks without convolutions on the CPU), a
-            number, or None for torch's own setting. Restored afterwards.
-        update: How gradients are computed: `"closed_form"` (derived by hand, in NumPy; several times faster, for MLPs
-            on the CPU), `"autograd"` (torch; for everything), or `"auto"`: the closed form where it covers the policy.
-            All learn the same but for float rounding.
+        torch_threads: Threads of torch while learning: `"auto"` (on the CPU 1 for networks without convolutions, unless
+            parameters times minibatch size reach 2^24), a number, or None for torch's own setting. Restored afterwards.
+        update: How gradients are computed: `"closed_form"` (derived by hand, without autograd; several times faster,
+            for MLPs on the CPU), `"autograd"` (torch's; for everything), or `"auto"`: the closed form where it covers
+            the policy. All learn the same but for float rounding.
 
     Source:
         Schulman et al., Proximal Policy Optimization Algorithms, https://arxiv.org/abs/1707.06347, algorithm 1.
@@ -205,7 +231,6 @@ class PPOScratch(RolloutCollector):
         self.torch_threads = torch_threads
         self.update = update
         self._update_choice, self._announced_update = UpdateChoice(), ""
-        self._threads_outside = th.get_num_threads()
         if self.env is not None:
             self._check_environment()
         if _init_setup_model:
@@ -378,12 +403,28 @@ class PPOScratch(RolloutCollector):
 
         Returns:
             The model itself.
-        """
-        with threads_restored() as self._threads_outside:
-            return super().learn(
-                total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
-            )
 
+        Raises:
+            ValueError: If the policy has become NaN or infinite.
+        """
+        super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+        self._check_policy_is_finite()
+        return self
+
+    def _check_policy_is_finite(self) -> None:
+        """Notice what no rollout will: the policy's actions are validated while it acts, not while it is updated.
+
+        Raises:
+            ValueError: If a parameter is NaN or infinite.
+        """
+        for name, parameter in self.policy.named_parameters():
+            if not th.isfinite(parameter).all():
+                raise ValueError(
+                    f"the policy has become NaN or infinite in its last update (parameter {name}): "
+                    "look for such rewards or observations, or try a smaller learning rate."
+                )
+
+    @_with_chosen_threads
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
@@ -401,7 +442,6 @@ class PPOScratch(RolloutCollector):
         Raises:
             ArgumentError: If a callback has set `n_steps` to what the constructor would refuse.
         """
-        use_threads(choose_threads(self.torch_threads, self.policy, self.batch_size, self._threads_outside))
         if n_rollout_steps != rollout_buffer.buffer_size:  # a callback has changed `n_steps`
             checks.check_positive_integer("n_steps", n_rollout_steps, remedy="a callback has set it")
             rollout_buffer.buffer_size = n_rollout_steps
@@ -411,7 +451,7 @@ class PPOScratch(RolloutCollector):
         return completed
 
     def _choose_actor(self) -> Actor:
-        """Choose how the policy acts: without torch where the update goes without it, too.
+        """Choose how the policy acts: by the same arithmetic as the update.
 
         Returns:
             What acts.
@@ -429,6 +469,7 @@ class PPOScratch(RolloutCollector):
         """
         self.logger.record(key, int(n_transitions / max(time.perf_counter() - started, 1e-9)))
 
+    @_with_chosen_threads
     def train(self) -> None:
         """Update the policy from the rollout collected last: PPO's inner loop."""
         started = time.perf_counter()
@@ -561,13 +602,7 @@ class PPOScratch(RolloutCollector):
         Returns:
             Attribute names.
         """
-        return [
-            *super()._excluded_save_params(),
-            "_choose_device",
-            "_keep_buffer_class",
-            "_update_choice",
-            "_announced_update",
-        ]
+        return [*super()._excluded_save_params(), *NOT_SAVED]
 
     def __deepcopy__(self: SelfPPOScratch, memo: dict[int, Any]) -> SelfPPOScratch:
         """Copy everything but the logger (its streams are shared), environments included if they can be copied.

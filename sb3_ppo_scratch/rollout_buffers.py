@@ -1,7 +1,7 @@
-"""SB3's rollout buffers with this project's advantage estimate in place of theirs.
+"""SB3's rollout buffers with this project's advantage estimate in place of theirs, and a leaner way to store a step.
 
-What is here: one override, for array and for Dict observations. What is not: storage, shuffling and minibatches, which
-are inherited, so that the random streams are SB3's.
+What is here: both, for array and for Dict observations. What is not: the arrays, shuffling and minibatches, which are
+inherited, so that the random streams are SB3's.
 """
 
 from typing import Any
@@ -14,8 +14,8 @@ from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from sb3_ppo_scratch.advantages import generalized_advantages
 
 
-class _ScratchAdvantages(RolloutBuffer):
-    """What both buffers below have in common: how a full buffer gets its advantages and returns."""
+class _LeanRolloutBuffer(RolloutBuffer):
+    """What both buffers below have in common: storing a step, and filling in advantages and returns at the end."""
 
     def compute_returns_and_advantage(self, last_values: th.Tensor, dones: np.ndarray) -> None:
         """Fill `advantages` (GAE) and `returns` (advantages plus values: the targets of the value function).
@@ -72,7 +72,7 @@ class _ScratchAdvantages(RolloutBuffer):
         self.full = self.full or self.pos == self.buffer_size
 
 
-class ScratchRolloutBuffer(_ScratchAdvantages):
+class ScratchRolloutBuffer(_LeanRolloutBuffer):
     """Rollout buffer for every observation space but Dict."""
 
     def _store_observations(self, obs: Any) -> None:
@@ -80,7 +80,7 @@ class ScratchRolloutBuffer(_ScratchAdvantages):
         self.observations[self.pos] = obs.reshape(self.n_envs, *self.obs_shape)
 
 
-class ScratchDictRolloutBuffer(_ScratchAdvantages, DictRolloutBuffer):
+class ScratchDictRolloutBuffer(_LeanRolloutBuffer, DictRolloutBuffer):
     """Rollout buffer for Dict observations."""
 
     def _store_observations(self, obs: Any) -> None:

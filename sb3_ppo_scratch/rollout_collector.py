@@ -118,4 +118,4 @@ class RolloutCollector(OnPolicyAlgorithm):
         ]
         if cut:
             final = stack_observations([infos[index]["terminal_observation"] for index in cut])
-            rewards[cut] += self.gamma * actor.values(final).cpu().numpy().reshape(-1)
+            rewards[cut] = rewards[cut] + self.gamma * actor.values(final).cpu().numpy().reshape(-1)

@@ -1,6 +1,7 @@
 """How many threads torch and NumPy's matrix products use while a model learns.
 
-What is here: choosing, limiting and restoring the numbers. What is not: threads of environments (those are processes).
+What is here: choosing, limiting and restoring the numbers. What is not: what steps the environments beside this thread
+(`ShardedVecEnv`'s processes, EnvPool's threads).
 
 Small networks lose on several threads: handing out a 64 x 64 product takes longer than computing it
 (https://github.com/DLR-RM/stable-baselines3/issues/90). NumPy always gets one: only small products are left to it
@@ -8,19 +9,33 @@ Small networks lose on several threads: handing out a 64 x 64 product takes long
 """
 
 import functools
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch as th
 from threadpoolctl import ThreadpoolController
 
 TorchThreads = Literal["auto"] | int | None
-"""`"auto"`: one thread for networks without convolutions on the CPU; a number; None: leave torch's setting alone."""
+"""`"auto"`: one thread on the CPU for networks without convolutions, unless parameters times minibatch size reach
+`WORTH_SEVERAL_THREADS`; a number; None: leave torch's setting alone."""
 
 WORTH_SEVERAL_THREADS = 2**24
 """Parameters times minibatch size from which on a minibatch takes less time on two threads than on one (measured:
 docs/decisions.md)."""
+
+
+class _OpenBlocks:
+    """The blocks of `threads_restored` that are being run, over all of Python's threads."""
+
+    lock = threading.Lock()
+    blocks: ClassVar[list[tuple[int, int]]] = []
+    """For each its thread, and torch's threads before it."""
+    blas_before: ClassVar[list[int]] = []
+    """NumPy's threads before the first of them."""
 
 
 class _UserSetting:
@@ -53,7 +68,7 @@ def choose_threads(setting: TorchThreads, policy: th.nn.Module, batch_size: int,
     Args:
         setting: The algorithm's `torch_threads`.
         policy: The policy's network.
-        batch_size: Transitions per minibatch.
+        batch_size: Transitions of the largest minibatch.
         outside: torch's threads while nothing learns.
 
     Returns:
@@ -79,26 +94,77 @@ def use_threads(count: int) -> None:
         th.set_num_threads(count)
     for library in _blas_libraries():
         if library.num_threads != 1:
-            library.set_num_threads(1)
+            with _controlled(library):
+                library.set_num_threads(1)
 
 
 @contextmanager
 def threads_restored() -> Iterator[int]:
     """Give torch and NumPy back as many threads as they had before the block, also after an exception.
 
+    Several of Python's threads may be in such blocks at once. torch's number is each thread's own, but a thread begins
+    with the number that was set last anywhere, so one that comes later takes over what the first of the others found.
+    NumPy's number is the process's: the first block remembers it, the last one restores it.
+
     Yields:
         torch's threads before.
     """
-    before, blas_before = th.get_num_threads(), [library.num_threads for library in _blas_libraries()]
+    here, before = threading.get_ident(), th.get_num_threads()
+    with _OpenBlocks.lock:
+        others = _OpenBlocks.blocks
+        if not others:
+            _OpenBlocks.blas_before[:] = [library.num_threads for library in _blas_libraries()]
+        elif all(thread != here for thread, _ in others):
+            before = others[0][1]
+        _OpenBlocks.blocks.append((here, before))
     try:
         yield before
     finally:
         th.set_num_threads(before)
-        for library, count in zip(_blas_libraries(), blas_before, strict=True):
-            library.set_num_threads(count)
+        with _OpenBlocks.lock:
+            _OpenBlocks.blocks.remove((here, before))
+            if not _OpenBlocks.blocks:
+                for library, count in zip(_blas_libraries(), _OpenBlocks.blas_before, strict=True):
+                    with _controlled(library):
+                        library.set_num_threads(count)
+
+
+@contextmanager
+def _controlled(library: Any) -> Iterator[None]:
+    """Let this thread set a library's number, and any thread after it.
+
+    From 3.8 on, threadpoolctl does nothing, silently, in all threads but the first that has set a number.
+
+    Args:
+        library: threadpoolctl's controller.
+
+    Yields:
+        Nothing.
+    """
+    clear = getattr(library, "clear_controlling_thread", None)
+    if clear is not None:
+        clear(force=True)
+    yield
+    if clear is not None:
+        clear()
 
 
 @functools.cache
 def _blas_libraries() -> list[Any]:
-    """Find the libraries that multiply NumPy's matrices; looked up once, which takes milliseconds."""
-    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+    """Find the libraries that multiply NumPy's matrices only; looked up once, which takes milliseconds."""
+    controllers = ThreadpoolController().select(user_api="blas").lib_controllers
+    return of_numpy_alone(controllers, Path(np.__file__).parent)
+
+
+def of_numpy_alone(libraries: Sequence[Any], numpy_folder: Path) -> list[Any]:
+    """Pick the libraries that came with NumPy: others (conda's MKL, say) may be torch's, too, and slow that down.
+
+    Args:
+        libraries: threadpoolctl's controllers; each has a `filepath`.
+        numpy_folder: Where NumPy is installed.
+
+    Returns:
+        Those in that folder or in `numpy.libs` beside it, where wheels have them; maybe none.
+    """
+    folders = {numpy_folder.resolve(), numpy_folder.resolve().with_name("numpy.libs")}
+    return [library for library in libraries if folders & set(Path(library.filepath).resolve().parents)]

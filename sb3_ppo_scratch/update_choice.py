@@ -11,9 +11,8 @@ it has seen and looks again when something has changed.
 import itertools
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
@@ -30,13 +29,10 @@ from sb3_ppo_scratch.argument_checks import UpdateName
 from sb3_ppo_scratch.errors import ArgumentError
 from sb3_ppo_scratch.observation_normalizer import ObservationNormalizer
 from sb3_ppo_scratch.updates.autograd import AutogradUpdate
-from sb3_ppo_scratch.updates.closed_form import ClosedFormObjective, ClosedFormUpdate
-from sb3_ppo_scratch.updates.flat_memory import FlatMemory, check_flat, keep_flat
-from sb3_ppo_scratch.updates.heads import BernoulliHead, CategoricalHead, GaussianHead, Head
-from sb3_ppo_scratch.updates.kernels import Array
+from sb3_ppo_scratch.updates.closed_form import ClosedFormUpdate
+from sb3_ppo_scratch.updates.closed_form_of_policy import build_closed_form, check_head, group_parameters
+from sb3_ppo_scratch.updates.flat_memory import check_flat, keep_flat
 from sb3_ppo_scratch.updates.minibatches import is_passed_over_as_sb3_does
-from sb3_ppo_scratch.updates.mlp import ActorCriticMlp, ActorCriticShape
-from sb3_ppo_scratch.updates.network_inputs import NetworkInputs
 from sb3_ppo_scratch.updates.trace_layers import TracedNetworks, trace_networks
 from sb3_ppo_scratch.updates.update import NotCoveredError
 
@@ -62,16 +58,35 @@ DISTRIBUTIONS = (
 )
 
 
+class _Basis(NamedTuple):
+    """What was looked at."""
+
+    objects: list[Any]
+    values: list[Any]
+
+    def is_same(self, other: "_Basis") -> bool:
+        """Tell whether the other has the very same objects, and equal values."""
+        return (
+            len(self.objects) == len(other.objects)
+            and all(map(operator.is_, self.objects, other.objects))
+            and self.values == other.values
+        )
+
+
 class UpdateChoice:
     """Chooses, and keeps what was chosen for as long as it fits."""
 
     def __init__(self) -> None:
-        self._modules: list[th.nn.Module] = []
+        self._seen = _Basis([], [])
         self._traced: TracedNetworks | str = "networks that were not looked at"
         self._closed_form: ClosedFormUpdate | None = None
         self._autograd: AutogradUpdate | None = None
         self.description = ""
         """What was chosen last, and why."""
+
+    def __reduce__(self) -> tuple[type["UpdateChoice"], tuple[()]]:
+        """Copy and pickle as one that has seen nothing: what is remembered is about this very policy."""
+        return UpdateChoice, ()
 
     def explain(self, name: UpdateName, policy: ActorCriticPolicy, rollout_buffer: RolloutBuffer) -> str:
         """Choose for what there is now, and leave everything as it is.
@@ -161,6 +176,7 @@ class UpdateChoice:
         for module in modules:
             check_hooks(module)
         networks = self._trace(policy, modules)
+        check_head(policy, networks)
         groups = group_parameters(policy, modules, networks)
         check_flat(list(itertools.chain(*groups)), policy.optimizer)
         return networks, groups
@@ -171,15 +187,18 @@ class UpdateChoice:
         Raises:
             NotCoveredError: If they are no MLPs.
         """
-        seen = len(modules) == len(self._modules) and all(map(operator.is_, modules, self._modules))
+        now = _basis_of_networks(policy, modules)
+        seen = now.is_same(self._seen)
         # Code that is not SB3's might do something else today; then the closed form would be wrong.
         changeable = not all(type(module).__module__.startswith(KNOWN_CODE) for module in modules)
         if not seen or (changeable and not isinstance(self._traced, str)):
-            self._modules, self._closed_form = modules, None
+            before, self._seen = self._traced, now
             try:
                 self._traced = trace_networks(policy, ObservationNormalizer)
             except NotCoveredError as error:
                 self._traced = str(error)
+            if not seen or self._traced != before:
+                self._closed_form = None
         if isinstance(self._traced, str):
             raise NotCoveredError(self._traced)
         return self._traced
@@ -221,6 +240,22 @@ def _overridden_methods(policy_class: type[ActorCriticPolicy]) -> list[str]:
     return sorted(name for name in own & METHODS)
 
 
+def _basis_of_networks(policy: ActorCriticPolicy, modules: Sequence[th.nn.Module]) -> _Basis:
+    """List what decides what a policy's networks do, the code of its modules excepted.
+
+    Args:
+        policy: The policy.
+        modules: It and all its parts.
+
+    Returns:
+        How the parts are put together, and the shapes of their parameters.
+    """
+    parts = [part for module in modules for part in module._modules.values()]
+    parameters = [parameter for module in modules for parameter in module._parameters.values()]
+    shapes = [None if parameter is None else parameter.shape for parameter in parameters]
+    return _Basis([policy, *parts, *parameters], [policy.normalize_images, *shapes])
+
+
 def check_hooks(module: th.nn.Module) -> None:
     """Refuse modules that do more than their `forward`, our own normaliser's hook excepted.
 
@@ -239,95 +274,3 @@ def check_hooks(module: th.nn.Module) -> None:
         raise NotCoveredError(f"hooks on {type(module).__name__}")
     if module._compiled_call_impl is not None or "forward" in vars(module):
         raise NotCoveredError(f"a {type(module).__name__} whose forward pass was replaced")
-
-
-def group_parameters(
-    policy: ActorCriticPolicy, modules: Sequence[th.nn.Module], networks: TracedNetworks
-) -> list[list[th.nn.Parameter]]:
-    """Order a policy's parameters as the closed form wants them in memory.
-
-    Args:
-        policy: The policy.
-        modules: It and all its parts, in the order of `policy.modules()`.
-        networks: Its networks.
-
-    Returns:
-        The networks' parameters, in groups as for `FlatParameters`, then a Gaussian's log std.
-
-    Raises:
-        NotCoveredError: If there are others, or they are not float32 on the CPU, or have hooks.
-    """
-    # As `policy.parameters()`, but five times as fast.
-    named = {id(p): (name, p) for module in modules for name, p in module._parameters.items() if p is not None}
-    names, parameters = zip(*named.values(), strict=True)
-    groups = networks.groups
-    if type(policy.action_dist) is DiagGaussianDistribution:
-        groups = [*groups, [list(named).index(id(policy.log_std))]]
-    if sum(map(len, groups)) != len(parameters):
-        other = next(name for position, name in enumerate(names) if position not in itertools.chain(*groups))
-        raise NotCoveredError(f"a parameter `{other}` outside actor and critic")
-    for parameter in parameters:
-        _check_parameter(parameter)
-    return [[parameters[position] for position in group] for group in groups]
-
-
-def _check_parameter(parameter: th.nn.Parameter) -> None:
-    """Refuse a parameter that NumPy cannot work on, or whose gradient something else looks at.
-
-    Args:
-        parameter: Any shape.
-
-    Raises:
-        NotCoveredError: If it is one.
-    """
-    if parameter.dtype != th.float32 or not parameter.is_cpu:
-        raise NotCoveredError(f"parameters of {parameter.dtype} on the device {parameter.device}")
-    if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
-        raise NotCoveredError("hooks on parameters")
-
-
-def build_closed_form(policy: ActorCriticPolicy, networks: TracedNetworks, memory: FlatMemory) -> ClosedFormUpdate:
-    """Build the closed form on top of flat memory.
-
-    Args:
-        policy: The policy.
-        networks: Its networks.
-        memory: Its parameters, laid out as `group_parameters` says.
-
-    Returns:
-        The update.
-    """
-    inputs = NetworkInputs(
-        policy.observation_space, normalize_images=policy.normalize_images, normalizer=networks.normalizer
-    )
-    values, gradient = memory.parameters.values.numpy(), memory.parameters.gradient.numpy()
-    objective = build_objective(policy.action_space, networks.shape, values, gradient)
-    return ClosedFormUpdate(objective, inputs, memory)
-
-
-def build_objective(
-    action_space: spaces.Space[Any], shape: ActorCriticShape, parameters: Array, gradient: Array
-) -> ClosedFormObjective:
-    """Build the objective on given memory.
-
-    Args:
-        action_space: Discrete, MultiDiscrete, MultiBinary or Box.
-        shape: The networks.
-        parameters: Laid out as `group_parameters` says, shape (n,), any float dtype.
-        gradient: Where derivatives go, same shape.
-
-    Returns:
-        The objective.
-    """
-    network = ActorCriticMlp(shape, parameters, gradient)
-    n_outputs = shape.actor[-1].n_outputs
-    head: Head
-    if isinstance(action_space, spaces.Discrete):
-        head = CategoricalHead([int(action_space.n)])
-    elif isinstance(action_space, spaces.MultiDiscrete):
-        head = CategoricalHead(action_space.nvec.tolist())
-    elif isinstance(action_space, spaces.MultiBinary):
-        head = BernoulliHead()
-    else:
-        head = GaussianHead(parameters[-n_outputs:, np.newaxis], gradient[-n_outputs:, np.newaxis])
-    return ClosedFormObjective(network, head)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
@@ -296,3 +297,32 @@ def test_users_buffer_is_given_arrays_of_the_shapes_that_sb3_gives(kind: str, sb
     sb3s_loop()
     theirs = make(ACTION_SPACES[kind], rollout_buffer_class=ListeningBuffer).learn(24)
     assert ours.rollout_buffer.calls == theirs.rollout_buffer.calls
+
+
+@pytest.mark.parametrize("kind", ["categorical", "gaussian"])
+def test_huge_outputs_raise_nothing_where_numpy_is_told_to_raise(kind: str) -> None:
+    # SB3's guide on NaN advises `np.seterr(all="raise")`; torch, which does this in stock, knows nothing of it.
+    action_space = spaces.Discrete(2) if kind == "categorical" else spaces.Box(-1, 1, (2,), np.float32)
+    model = PPOScratch("MlpPolicy", EndingsEnv(action_space), n_steps=8, batch_size=8, seed=0)
+    with th.no_grad():
+        model.policy.action_net.bias.copy_(th.tensor([0.0, 200.0]))
+    with np.errstate(all="raise"):
+        model.learn(16)
+    assert all(parameter.isfinite().all() for parameter in model.policy.parameters())
+
+
+class WholeRewards(DummyVecEnv):
+    """Pays integers."""
+
+    def __init__(self, makers: Any) -> None:
+        super().__init__(makers)
+        self.buf_rews = np.zeros(self.num_envs, np.int64)
+
+
+def test_integer_rewards_of_cut_episodes_are_treated_as_in_stock() -> None:
+    def parameters(algorithm: type[OnPolicyAlgorithm]) -> th.Tensor:
+        env = WholeRewards([lambda: EndingsEnv(spaces.Discrete(2)) for _ in range(2)])
+        model = algorithm("MlpPolicy", env, n_steps=16, batch_size=16, n_epochs=2, seed=0).learn(64)
+        return th.nn.utils.parameters_to_vector(model.policy.parameters()).detach()
+
+    th.testing.assert_close(parameters(PPOScratch), parameters(PPO), rtol=0, atol=1e-5)

@@ -14,9 +14,9 @@ import pytest
 import torch as th
 from gymnasium import spaces
 
-from sb3_ppo_scratch.update_choice import build_objective
 from sb3_ppo_scratch.updates import losses
 from sb3_ppo_scratch.updates.closed_form import Columns
+from sb3_ppo_scratch.updates.closed_form_of_policy import build_objective
 from sb3_ppo_scratch.updates.flat_memory import FlatParameters
 from sb3_ppo_scratch.updates.mlp import ActorCriticShape, LayerShape
 from sb3_ppo_scratch.updates.update import UpdateSettings

@@ -6,6 +6,8 @@ That it computes what stock PPO computes is tested in `test_equality_with_sb3.py
 import copy
 import inspect
 import io
+import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNorm
 
 from sb3_ppo_scratch import PPOScratch
 from sb3_ppo_scratch.advantages import generalized_advantages
+from sb3_ppo_scratch.ppo_scratch import NOT_SAVED
 from sb3_ppo_scratch.rollout_buffers import ScratchDictRolloutBuffer, ScratchRolloutBuffer
 from sb3_ppo_scratch.updates.autograd import AutogradUpdate
 from sb3_ppo_scratch.updates.closed_form import ClosedFormUpdate
@@ -295,6 +298,17 @@ def test_update_changed_by_a_callback_takes_effect_at_the_next_update(
     assert steps == [first] * 4 + [second] * 4
 
 
+@EACH_UPDATE
+def test_policy_that_becomes_nan_in_the_last_update_raises(update: str) -> None:
+    class Spoil(AtRolloutStart):
+        def _on_rollout_end(self) -> None:
+            self.model.rollout_buffer.returns[:] = np.nan
+
+    model = small_model(update=update, n_epochs=1, batch_size=16)
+    with pytest.raises(ValueError, match=r"become NaN or infinite in its last update \(parameter .*weight"):
+        model.learn(16, callback=Spoil(9, lambda model: None))
+
+
 def test_remaining_progress_never_falls_below_zero() -> None:
     model = small_model(learning_rate=lambda progress: progress)
     callback = AtRolloutStart(9, lambda model: None)
@@ -448,6 +462,18 @@ def test_deepcopy_of_a_trained_model_is_equal_and_independent(arguments: dict[st
     assert not th.equal(parameters(duplicate), before)
     if model.normalize_observations:
         assert duplicate.policy.observation_normalizer.count > model.policy.observation_normalizer.count
+
+
+def test_zip_holds_nothing_that_a_new_model_makes_anew(tmp_path: Path) -> None:
+    model = small_model().learn(16)
+    model.save(tmp_path / "model")
+    with zipfile.ZipFile(tmp_path / "model.zip") as archive:
+        saved = set(json.loads(archive.read("data")))
+    assert set(NOT_SAVED) <= set(vars(model))
+    assert not saved & set(NOT_SAVED)
+    written_anew = set(vars(small_model())) - set(vars(PPO("MlpPolicy", model.get_env())))
+    own_arguments = {"normalize_observations", "torch_threads", "update"}
+    assert written_anew - own_arguments == set(NOT_SAVED)
 
 
 def test_continued_training_counts_on() -> None:

@@ -216,6 +216,85 @@ class WithUnused(ActorCriticPolicy):
         super()._build(lr_schedule)
 
 
+class TanhAfterActor(ActorCriticPolicy):
+    """Has an activation after the actor's last layer."""
+
+    def _build(self, lr_schedule: Any) -> None:
+        super()._build(lr_schedule)
+        self.action_net = th.nn.Sequential(self.action_net, th.nn.Tanh())
+
+
+class ReluAfterActor(ActorCriticPolicy):
+    """Has another one."""
+
+    def _build(self, lr_schedule: Any) -> None:
+        super()._build(lr_schedule)
+        self.action_net = th.nn.Sequential(self.action_net, th.nn.ReLU())
+
+
+class DeepHeads(ActorCriticPolicy):
+    """Has heads of several layers, of which no `weight` can be asked."""
+
+    def _build(self, lr_schedule: Any) -> None:
+        super()._build(lr_schedule)
+        width = self.value_net.in_features
+        self.value_net = th.nn.Sequential(th.nn.Linear(width, 3), th.nn.Tanh(), th.nn.Linear(3, 1))
+        self.optimizer = th.optim.Adam(self.parameters(), lr=1e-3, eps=1e-5)
+
+
+class OneStd(ActorCriticPolicy):
+    """Has one standard deviation for all dimensions."""
+
+    def _build(self, lr_schedule: Any) -> None:
+        super()._build(lr_schedule)
+        self.log_std = th.nn.Parameter(th.zeros(1))
+        self.optimizer = th.optim.Adam(self.parameters(), lr=1e-3, eps=1e-5)
+
+
+class FixedStd(ActorCriticPolicy):
+    """Has standard deviations that do not learn."""
+
+    def _build(self, lr_schedule: Any) -> None:
+        super()._build(lr_schedule)
+        del self.log_std
+        self.register_buffer("log_std", th.zeros(2))
+        self.optimizer = th.optim.Adam(self.parameters(), lr=1e-3, eps=1e-5)
+
+
+class ActorIsCritic(ActorCriticPolicy):
+    """Acts by its value."""
+
+    def _build(self, lr_schedule: Any) -> None:
+        super()._build(lr_schedule)
+        self.action_net = self.value_net
+        self.mlp_extractor.policy_net = self.mlp_extractor.value_net
+        self.optimizer = th.optim.Adam(self.parameters(), lr=1e-3, eps=1e-5)
+
+
+class Remembering(Mlp):
+    """Stores what it computes, and draws a random number in passing."""
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        self.last, self.number = self.layers(observations), th.rand(())
+        return self.last
+
+
+class OwnEntropy(ActorCriticPolicy):
+    """Averages the entropy by itself."""
+
+    def evaluate_actions(self, obs: Any, actions: th.Tensor) -> Any:
+        values, log_prob, entropy = super().evaluate_actions(obs, actions)
+        return values, log_prob, entropy.mean()
+
+
+class EntropyPerDimension(ActorCriticPolicy):
+    """Has one entropy for each dimension of an action."""
+
+    def evaluate_actions(self, obs: Any, actions: th.Tensor) -> Any:
+        values, log_prob, _ = super().evaluate_actions(obs, actions)
+        return values, log_prob, self.action_dist.distribution.entropy()
+
+
 class OwnGet(RolloutBuffer):
     """Passes over the rollout in its own way."""
 
@@ -246,6 +325,9 @@ COVERED: dict[str, Callable[[], PPOScratch]] = {
     "adamw": with_policy_kwargs(optimizer_class=th.optim.AdamW),
     "amsgrad": with_policy_kwargs(optimizer_kwargs={"amsgrad": True}),
     "subclass_that_changes_nothing": lambda: make(OnlyNamed),
+    "deep_heads": lambda: make(DeepHeads),
+    "tanh_after_means": lambda: make(TanhAfterActor),
+    "relu_after_binary_logits": lambda: make(ReluAfterActor, action_space=spaces.MultiBinary(2)),
     "buffer_with_its_own_advantages": lambda: make(rollout_buffer_class=OwnAdvantages),
     "sb3s_buffer": lambda: make(rollout_buffer_class=RolloutBuffer),
 }
@@ -322,6 +404,24 @@ NOT_COVERED: dict[str, tuple[Callable[[], PPOScratch], str]] = {
         lambda: make(CriticBeginsWithTheActorsSecondLayer, policy_kwargs={"net_arch": [4, 4]}), "layer|parameter"
     ),
     "spare_log_std": (with_policy_kwargs(features_extractor_class=WithSpareLogStd), "a parameter `.*log_std`"),
+    "tanh_after_logits": (
+        lambda: make(TanhAfterActor, action_space=spaces.Discrete(3)), "an activation between .* and its logits"
+    ),
+    "relu_after_logits": (
+        lambda: make(ReluAfterActor, action_space=spaces.MultiDiscrete([2, 3])), "an activation .* its logits"
+    ),
+    "one_std": (lambda: make(OneStd), r"a log_std of shape \(1,\)"),
+    "fixed_std": (lambda: make(FixedStd), "a log_std that is no parameter of the policy"),
+    "actor_is_critic": (
+        lambda: make(ActorIsCritic, action_space=spaces.Box(-1, 1, (1,), np.float32)), "one network that goes on"
+    ),
+    "remembering": (
+        with_policy_kwargs(features_extractor_class=Remembering), "a Remembering whose forward pass stores something"
+    ),
+    "own_entropy": (lambda: make(OwnEntropy, ent_coef=0.05), "the method `evaluate_actions` of OwnEntropy"),
+    "entropy_per_dimension": (
+        lambda: make(EntropyPerDimension, ent_coef=0.05), "the method `evaluate_actions` of EntropyPerDimension"
+    ),
     "own_evaluate_actions": (lambda: make(OwnEvaluation), "the method `evaluate_actions` of OwnEvaluation"),
     "own_forward": (lambda: make(OwnForward), "the method `forward` of OwnForward"),
     "own_extract_features": (lambda: make(OwnFeatures), "the method `extract_features` of OwnFeatures"),
@@ -414,13 +514,35 @@ def test_wrong_name_is_refused_by_the_constructor_and_when_set_later() -> None:
         model.learn(16)
 
 
-@pytest.mark.parametrize("name", ["custom_forward", "layer_used_twice", "shared_second_layer", "layer_at_two_depths",
-                                  "tied_matrices", "spare_log_std"])  # fmt: skip
+UNUSUAL = [
+    "custom_forward", "layer_used_twice", "shared_second_layer", "layer_at_two_depths", "tied_matrices",
+    "spare_log_std", "deep_heads", "tanh_after_means", "tanh_after_logits", "relu_after_binary_logits",
+    "relu_after_logits", "one_std", "fixed_std", "own_entropy", "entropy_per_dimension",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
 def test_unusual_networks_learn_what_stock_ppo_learns(name: str) -> None:
-    ours = NOT_COVERED[name][0]().learn(48)
-    policy, arguments = type(ours.policy), {"policy_kwargs": ours.policy_kwargs}
-    stock = make(policy, algorithm=PPO, **arguments).learn(48)
+    ours = (COVERED[name] if name in COVERED else NOT_COVERED[name][0])().learn(48)
+    arguments = {"policy_kwargs": ours.policy_kwargs, "ent_coef": ours.ent_coef, "action_space": ours.action_space}
+    stock = make(type(ours.policy), algorithm=PPO, **arguments).learn(48)
     assert_equal_runs(ours, stock)
+
+
+def test_looking_at_code_that_stores_something_leaves_no_trace() -> None:
+    model = make(policy_kwargs={"features_extractor_class": Remembering}, update="autograd")
+    model.learn(16)
+    last, state = model.policy.features_extractor.last, th.get_rng_state()
+    UpdateChoice().choose("auto", model.policy, model.rollout_buffer)
+    assert model.policy.features_extractor.last is last
+    assert th.equal(th.get_rng_state(), state)
+
+
+def test_choice_is_copied_and_pickled_as_one_that_has_seen_nothing() -> None:
+    model = make().learn(16)
+    for choice in (copy.deepcopy(model._update_choice), cloudpickle.loads(cloudpickle.dumps(model._update_choice))):
+        assert choice.description == ""
+        assert isinstance(choice.choose("auto", model.policy, model.rollout_buffer), ClosedFormUpdate)
 
 
 # -- interference ------------------------------------------------------------------------------------------------------
@@ -541,6 +663,45 @@ def _to_double_and_back(model: Any, _: Any) -> None:
     model.policy.double().float()
 
 
+def _share_memory(model: Any, _: Any) -> None:
+    model.policy.share_memory()  # as sending it to another process does: everything moves, views included
+
+
+def _share_memory_of_optimizer(model: Any, _: Any) -> None:
+    for state in model.policy.optimizer.state.values():
+        for value in state.values():
+            value.share_memory_()
+
+
+def _move_one_parameter(model: Any, _: Any) -> None:
+    model.policy.action_net.weight.data = model.policy.action_net.weight.data + 0.1
+
+
+def _move_some_parameters(model: Any, _: Any) -> None:
+    parameters = list(model.policy.mlp_extractor.parameters())
+    th.nn.utils.vector_to_parameters(th.nn.utils.parameters_to_vector(parameters).detach() * 0.5, parameters)
+
+
+def _widen_layers(model: Any, _: Any) -> None:
+    for network, head in (("policy_net", "action_net"), ("value_net", "value_net")):
+        first, last = getattr(model.policy.mlp_extractor, network)[0], getattr(model.policy, head)
+        first.weight = th.nn.Parameter(th.cat([first.weight.detach(), 0.1 * th.ones_like(first.weight)]))
+        first.bias = th.nn.Parameter(th.cat([first.bias.detach(), th.zeros_like(first.bias)]))
+        last.weight = th.nn.Parameter(th.cat([last.weight.detach(), 0.1 * th.ones_like(last.weight)], dim=1))
+    _replace_optimizer(model, _)
+
+
+def _without_bias(model: Any, _: Any) -> None:
+    model.policy.value_net.bias = None
+    _replace_optimizer(model, _)
+
+
+def _tie_matrices(model: Any, _: Any) -> None:
+    networks = model.policy.mlp_extractor
+    networks.value_net[0].weight = networks.policy_net[0].weight
+    _replace_optimizer(model, _)
+
+
 def _freeze_bias(model: Any, _: Any) -> None:
     model.policy.value_net.bias.requires_grad = False
 
@@ -577,12 +738,13 @@ INTERFERENCES = [
     _replace_policy, _replace_optimizer, _cloudpickle, _deepcopy_policy, _reload_optimizer, _forget_optimizer,
     _reload_policy, _assign_policy, _set_parameters, _set_all_parameters, _vector_to_parameters, _change_in_place,
     _new_bias, _new_layer, _new_layer_with_optimizer, _to_cpu, _to_double_and_back, _freeze_bias, _step, _zero_grad,
-    _clear_state, _change_options, _hook_that_acts, _hook_on_gradient,
+    _clear_state, _change_options, _hook_that_acts, _hook_on_gradient, _share_memory, _share_memory_of_optimizer,
+    _move_one_parameter, _move_some_parameters, _widen_layers, _without_bias, _tie_matrices,
 ]  # fmt: skip
 
 
-# In the middle of a rollout other layers and hooks act from the next rollout on (README).
-ONLY_BETWEEN_ROLLOUTS = (_new_bias, _hook_that_acts)
+# In the middle of a rollout hooks act from the next rollout on (README).
+ONLY_BETWEEN_ROLLOUTS = (_hook_that_acts,)
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ class PaintObservation(gym.ObservationWrapper[NDArray[np.uint8], Any, NDArray[np
 
 
 class SmallExtractor(BaseFeaturesExtractor):
-    """A layer in front of the policy's own, as users write it.
+    """A layer in front of the policy's own, as users write it; the closed form does not cover its activation.
 
     Args:
         observation_space: A one-dimensional Box.
@@ -89,7 +89,7 @@ class SmallExtractor(BaseFeaturesExtractor):
 
     def __init__(self, observation_space: spaces.Box) -> None:
         super().__init__(observation_space, features_dim=64)
-        self.layers = th.nn.Sequential(th.nn.Linear(observation_space.shape[0], 64), th.nn.ReLU())
+        self.layers = th.nn.Sequential(th.nn.Linear(observation_space.shape[0], 64), th.nn.SiLU())
 
     def forward(self, observations: th.Tensor) -> th.Tensor:
         """Compute the features.

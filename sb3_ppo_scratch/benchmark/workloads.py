@@ -35,7 +35,8 @@ class Workload:
         warmup_rollouts: Rollouts, each with its update, before the clock starts.
         policy: SB3's name of the policy.
         width: Units of each of two hidden layers; 0: the policy's default.
-        extractor: Whether the policy has a features extractor of its own, which no hand-derived gradient knows.
+        extractor: Whether the policy has a features extractor of its own, with an activation that the closed form does
+            not cover: `auto` takes autograd.
         observation: What the policy sees.
         vec_envs: What steps the environments for ours, and for stepping alone; the fastest counts.
         n_workers: Processes of a sharded VecEnv, threads of EnvPool's.
@@ -175,7 +176,7 @@ WORKLOADS = {
         n_steps=128,
         batch_size=256,
         n_epochs=4,
-        steps=2_048,
+        steps=4_096,
         arguments=ZOO_ATARI,
         warmup_rollouts=1,
         policy="CnnPolicy",

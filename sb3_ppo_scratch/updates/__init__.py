@@ -1,1 +1,1 @@
-"""How one minibatch changes the policy: the objective's terms (`losses`) and a step along its gradient (`autograd`)."""
+"""Ways of improving the policy from a rollout, minibatch by minibatch: by autograd, and in closed form for MLPs."""

@@ -4,6 +4,7 @@ What is here: evaluating the objective on a minibatch, and applying its gradient
 derivatives (`losses.py`) and the loop over epochs and minibatches (`ppo_scratch.py`).
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -20,6 +21,8 @@ from sb3_ppo_scratch.updates.flat_memory import FlatMemory, check_flat, keep_fla
 from sb3_ppo_scratch.updates.minibatches import flatten, is_passed_over_as_sb3_does, shuffle_rows
 from sb3_ppo_scratch.updates.update import MinibatchFigures, NotCoveredError, UpdateSettings
 
+BYTES_ON_DEVICE = 2**30
+"""Observations of a rollout that together take more stay where they are until their minibatch comes."""
 Samples = RolloutBufferSamples | DictRolloutBufferSamples
 """A minibatch: fields of shape (batch, ...); observations may be a dict of such tensors."""
 
@@ -42,7 +45,7 @@ class Evaluation(NamedTuple):
     """What a policy says about a minibatch, and how the loss depends on it."""
 
     outputs: list[th.Tensor]
-    """Log-probabilities, values and, if they matter, entropies, each of shape (batch,), with their graphs."""
+    """Log-probabilities and values, shape (batch,), and, if they matter, entropies (any shape), with their graphs."""
     derivatives: list[th.Tensor]
     """The loss's derivatives by them, same shapes."""
     figures: MinibatchFigures
@@ -75,12 +78,11 @@ def evaluate_minibatch(policy: ActorCriticPolicy, batch: Samples, settings: Upda
         by_log_prob = losses.surrogate_derivative(ratio, advantages, settings.clip_range)
         errors = (outputs[1], batch.old_values, batch.returns, settings.clip_range_vf)
         derivatives = [by_log_prob, losses.value_loss_derivative(*errors) * settings.vf_coef]
-        by_entropy = settings.ent_coef / len(by_log_prob)
         if entropy is None:  # the actions' own log-probabilities estimate it
-            by_log_prob += by_entropy
-        elif by_entropy != 0:
+            by_log_prob += settings.ent_coef / len(by_log_prob)
+        elif settings.ent_coef != 0:
             outputs.append(entropy)
-            derivatives.append(th.full_like(entropy, -by_entropy))
+            derivatives.append(th.full_like(entropy, -settings.ent_coef / entropy.numel()))
         value_loss, entropy_loss = losses.value_loss(*errors), losses.entropy_loss(entropy, log_prob)
         figures = _figures(log_ratio, ratio, advantages, value_loss, entropy_loss, settings)
     return Evaluation(outputs, derivatives, figures)
@@ -178,23 +180,38 @@ class AutogradUpdate:
             self._memory = keep_flat(self._memory, [[parameter] for parameter in parameters], optimizer)
 
 
+class _ValidationOff:
+    """How many blocks of `without_validation` are being run, over all threads, and what was set before the first."""
+
+    lock = threading.Lock()
+    blocks = 0
+    before = True
+
+
 @contextmanager
 def without_validation() -> Iterator[None]:
     """Let torch's distributions take parameters as they are.
 
     Validation takes a fifth of an evaluation's time, and on a GPU waits for the device. Rollouts validate, so that a
-    policy that has become NaN does not act.
+    policy that has become NaN does not act. torch has one switch for the process: of several threads the first in turns
+    it off, and the last out restores it.
 
     Yields:
         Nothing.
     """
     distribution_class = th.distributions.Distribution
-    before = distribution_class._validate_args  # torch has no function that reads it
-    distribution_class.set_default_validate_args(False)
+    with _ValidationOff.lock:
+        if _ValidationOff.blocks == 0:
+            _ValidationOff.before = distribution_class._validate_args  # torch has no function that reads it
+            distribution_class.set_default_validate_args(False)
+        _ValidationOff.blocks += 1
     try:
         yield
     finally:
-        distribution_class.set_default_validate_args(before)
+        with _ValidationOff.lock:
+            _ValidationOff.blocks -= 1
+            if _ValidationOff.blocks == 0:
+                distribution_class.set_default_validate_args(_ValidationOff.before)
 
 
 class SamplesOfRollout:
@@ -208,7 +225,7 @@ class SamplesOfRollout:
     def __init__(self, rollout_buffer: RolloutBuffer, device: th.device) -> None:
         self._buffer, self._device = rollout_buffer, device
         self._fields = None
-        if is_passed_over_as_sb3_does(rollout_buffer):
+        if is_passed_over_as_sb3_does(rollout_buffer) and is_worth_bringing(rollout_buffer, device):
             self._fields = _fields_on_device(rollout_buffer, device)
 
     def minibatches(self, batch_size: int) -> Iterator[Samples]:
@@ -233,6 +250,21 @@ class SamplesOfRollout:
                 yield DictRolloutBufferSamples(dictionary, *others_picked)
             else:
                 yield RolloutBufferSamples(observations.index_select(0, picked), *others_picked)
+
+
+def is_worth_bringing(buffer: RolloutBuffer, device: th.device) -> bool:
+    """Tell whether a rollout is brought to a device as a whole, or minibatch by minibatch as SB3 does.
+
+    Args:
+        buffer: A full buffer.
+        device: The device; on the CPU nothing is copied.
+
+    Returns:
+        Whether its observations take at most `BYTES_ON_DEVICE` there.
+    """
+    observations: Any = buffer.observations
+    arrays = observations.values() if isinstance(observations, dict) else [observations]
+    return device.type == "cpu" or sum(array.nbytes for array in arrays) <= BYTES_ON_DEVICE
 
 
 def _fields_on_device(buffer: RolloutBuffer, device: th.device) -> list[Any]:

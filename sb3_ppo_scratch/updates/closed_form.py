@@ -1,4 +1,4 @@
-"""One minibatch step of PPO for MLPs on the CPU, its gradient derived by hand: NumPy, no autograd.
+"""One minibatch step of PPO for MLPs on the CPU, its gradient derived by hand: no autograd.
 
 What is here: PPO's objective on a minibatch, and the chain rule from the loss to the outputs of actor and critic. What
 is not: the distributions (`heads.py`), the layers (`mlp.py`), and Adam and the memory (`flat_memory.py`). The
@@ -166,10 +166,12 @@ class ClosedFormUpdate:
         self.memory.parameters.attach_gradients()
         return ColumnsOfRollout(rollout_buffer, self.inputs)
 
+    @np.errstate(all="ignore")  # as torch, which does not warn of infinities
     def evaluate(self, minibatch: Columns, settings: UpdateSettings) -> MinibatchFigures:
         """Evaluate the objective; see `Update`."""
         return self.objective.evaluate(minibatch, settings)
 
+    @np.errstate(all="ignore")
     def step(self, settings: UpdateSettings) -> None:
         """Take one step of Adam; see `Update`."""
         self.objective.backward(settings)

@@ -8,6 +8,7 @@ flat ones. So `state_dict`, saving, loading and torch's own optimiser go on as b
 their place (`load_state_dict` of an optimiser, `.to()`, a replaced policy) is noticed by `is_current`.
 """
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -47,10 +48,11 @@ class FlatParameters:
         dtype, device = self.parameters[0].dtype, self.parameters[0].device
         self.values = th.zeros(end, dtype=dtype, device=device)
         self.gradient = th.zeros_like(self.values)
-        self._gradients, self._places = self.views_of(self.gradient), self.views_of(self.values)
-        for parameter, place in zip(self.parameters, self._places, strict=True):
+        self._gradients = self.views_of(self.gradient)
+        for parameter, place in zip(self.parameters, self.views_of(self.values), strict=True):
             place.copy_(parameter.detach())
             parameter.data = place
+        self._addresses = [*map(th.Tensor.data_ptr, (self.gradient, *self.parameters))]
 
     def views_of(self, vector: th.Tensor) -> list[th.Tensor]:
         """Cut a vector into pieces of the parameters' shapes.
@@ -77,12 +79,21 @@ class FlatParameters:
         """
         return (
             len(parameters) == len(self.parameters)
-            and all(now is then for now, then in zip(parameters, self.parameters, strict=True))
-            and all(
-                parameter.data_ptr() == place.data_ptr() and parameter.is_contiguous()
-                for parameter, place in zip(parameters, self._places, strict=True)
-            )
+            and all(map(operator.is_, parameters, self.parameters))
+            and all(map(th.Tensor.is_contiguous, parameters))
+            and self.is_in_place()
         )
+
+    def is_in_place(self) -> bool:
+        """Tell whether parameters and gradient still lie where they were put.
+
+        By addresses, since memory can also move with everything that looks at it (`share_memory_`, which sending a
+        tensor to another process calls, too).
+
+        Returns:
+            Whether they do.
+        """
+        return [*map(th.Tensor.data_ptr, (self.gradient, *self.parameters))] == self._addresses
 
     def take_gradients(self) -> bool:
         """Collect the parameters' gradients in `gradient`.
@@ -125,7 +136,7 @@ class FlatAdam:
         self.optimizer, self._flat = optimizer, flat
         names = MOMENTS if optimizer.param_groups[0]["amsgrad"] else MOMENTS[:2]
         self._moments = {name: th.zeros_like(flat.values) for name in names}
-        self._steps = th.zeros(len(flat.parameters))
+        self._steps = th.zeros(len(flat.parameters), device="cpu")  # as torch's own; a default device may be set
         pieces = {name: flat.views_of(vector) for name, vector in self._moments.items()}
         self._places = [
             {"step": self._steps[index]} | {name: pieces[name][index] for name in names}
@@ -140,6 +151,7 @@ class FlatAdam:
         self._count = self._steps[0].clone()
         # The same memory: NumPy takes a tenth of the time to look at a few numbers.
         self._steps_array, self._count_array = self._steps.numpy(), self._count.numpy()
+        self._addresses = self._steps.data_ptr(), self._count.data_ptr()
 
     def is_current(self, optimizer: th.optim.Optimizer) -> bool:
         """Tell whether this is still the optimiser, and its state still lies in this memory.
@@ -151,6 +163,8 @@ class FlatAdam:
             Whether both hold.
         """
         if optimizer is not self.optimizer or bool(optimizer.param_groups[0]["amsgrad"]) != (len(self._moments) == 3):
+            return False
+        if (self._steps.data_ptr(), self._count.data_ptr()) != self._addresses:  # then the arrays look at free memory
             return False
         return all(
             all(optimizer.state[parameter].get(name) is place for name, place in places.items())

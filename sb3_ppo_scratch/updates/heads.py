@@ -10,6 +10,7 @@ gives the same actions as SB3's own distributions do.
 
 import functools
 import math
+import threading
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -175,7 +176,7 @@ class GaussianHead:
 
     def sample(self) -> Array:
         """Draw actions, float, shape (action_dim, batch)."""
-        noise, values = _noise(self._means.shape[::-1], self._means.dtype)
+        noise, values = _noise(self._means.shape[::-1], self._means.dtype, threading.get_ident())
         noise.normal_()
         actions: Array = self._means + np.exp(self._log_std) * values.T
         return actions
@@ -231,15 +232,15 @@ def draw_categories(probabilities: Array) -> Array:
 
 def _draw_by_exponentials(probabilities: Array, generator: th.Generator | None = None) -> Array:
     """Draw category numbers, shape (batch,), for probabilities of shape (batch, n_categories)."""
-    times, values = _noise(probabilities.shape, probabilities.dtype)
+    times, values = _noise(probabilities.shape, probabilities.dtype, threading.get_ident())
     times.exponential_(generator=generator)
     draws: Array = (probabilities / values).argmax(axis=1)
     return draws
 
 
-@functools.lru_cache(maxsize=4)
-def _noise(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[th.Tensor, Array]:
-    """Keep memory for random numbers, as a tensor and as an array: one call of torch less for each action."""
+@functools.lru_cache(maxsize=16)
+def _noise(shape: tuple[int, ...], dtype: np.dtype[Any], _thread: int) -> tuple[th.Tensor, Array]:
+    """Keep memory for a thread's random numbers, as a tensor and as an array: one call of torch less per action."""
     values = kernels.empty(shape, dtype)
     return th.from_numpy(values), values
 

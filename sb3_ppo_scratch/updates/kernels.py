@@ -61,7 +61,7 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     Returns:
         The array, not filled.
     """
-    array: Array = th.empty(shape, dtype=_TORCH_DTYPES[dtype]).numpy()
+    array: Array = th.empty(shape, dtype=_TORCH_DTYPES[dtype], device="cpu").numpy()
     return array
 
 

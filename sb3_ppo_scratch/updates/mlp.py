@@ -1,4 +1,4 @@
-"""The actor-critic MLP in NumPy: forward pass and chain rule, on arrays that are views of flat memory.
+"""The actor-critic MLP without autograd: forward pass and chain rule, on arrays that are views of flat memory.
 
 What is here: everything between observations and the outputs of actor and critic. What is not: the loss at their end
 (`closed_form.py`, `heads.py`), how a policy's layers are found (`trace_layers.py`) and the memory (`flat_memory.py`).

@@ -7,7 +7,8 @@ torch.fx runs the networks' own code on a stand-in for the observations and reco
 is what a network does, not what its class is called: custom features extractors and SB3's own are treated alike.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch as th
@@ -87,10 +88,11 @@ def trace_networks(policy: ActorCriticPolicy, normalizer_class: type[th.nn.Modul
         NotCoveredError: If they do anything that an MLP of Tanh or ReLU layers does not.
     """
     root = _Networks(policy)
-    try:
-        graph = _Tracer(normalizer_class).trace(root)
-    except Exception as error:  # whatever a network's own code raises on a stand-in for a tensor
-        raise NotCoveredError(f"networks whose code cannot be traced ({error})") from error
+    with _without_side_effects(policy), th.random.fork_rng(devices=[]):
+        try:
+            graph = _Tracer(normalizer_class).trace(root)
+        except Exception as error:  # whatever a network's own code raises on a stand-in for a tensor
+            raise NotCoveredError(f"networks whose code cannot be traced ({error})") from error
     outputs = next(node for node in graph.nodes if node.op == "output").args[0]
     networks = [list(_operations_until(node, root)) for node in outputs]
     normalizer = _shared_normalizer(networks, normalizer_class)
@@ -99,6 +101,35 @@ def trace_networks(policy: ActorCriticPolicy, normalizer_class: type[th.nn.Modul
     _check_layers(actor, critic, get_flattened_obs_dim(policy.observation_space))
     shape = ActorCriticShape(actor, critic)
     return TracedNetworks(shape, shape.parameter_groups(), normalizer)
+
+
+@contextmanager
+def _without_side_effects(policy: ActorCriticPolicy) -> Iterator[None]:
+    """Undo what the code of a policy's modules stores in them inside the block.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        NotCoveredError: If it has stored anything: somebody may want to read it.
+    """
+    before = [(module, dict(vars(module))) for module in policy.modules()]
+    changed = []
+    try:
+        yield
+    finally:
+        for module, attributes in before:
+            if not _are_the_same(vars(module), attributes):
+                changed.append(module)
+                vars(module).clear()
+                vars(module).update(attributes)
+    if changed:
+        raise NotCoveredError(f"a {type(changed[0]).__name__} whose forward pass stores something")
+
+
+def _are_the_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Tell whether two dictionaries have the same keys and the very same values."""
+    return one.keys() == other.keys() and all(value is other[name] for name, value in one.items())
 
 
 def _shared_normalizer(networks: Sequence[Sequence[Any]], normalizer_class: type[th.nn.Module]) -> th.nn.Module | None:
@@ -139,7 +170,9 @@ def _check_layers(actor: tuple[LayerShape, ...], critic: tuple[LayerShape, ...],
         if any(layer.n_inputs != size for layer, size in zip(network, sizes, strict=False)):
             raise NotCoveredError("a linear layer that reads its input piece by piece")
     pairs = enumerate(zip(actor, critic, strict=False))
-    n_shared = next((depth for depth, (ours, theirs) in pairs if ours != theirs), min(len(actor), len(critic)))
+    n_shared = next((depth for depth, (ours, theirs) in pairs if ours != theirs), None)
+    if n_shared is None:
+        raise NotCoveredError("one network that goes on where the other ends")
     used = [position for layer in actor + critic[n_shared:] for position in (layer.weight, layer.bias)]
     if len(set(used)) != len(used):
         raise NotCoveredError("a layer that is used at several places")
@@ -204,7 +237,8 @@ def _layers(operations: Sequence[Any], positions: dict[int, int]) -> tuple[Layer
             if operation.bias is None:
                 raise NotCoveredError("a layer without bias")
             places = positions[id(operation.weight)], positions[id(operation.bias)]
-            layers.append(LayerShape(operation.in_features, operation.out_features, None, *places))
+            n_outputs, n_inputs = operation.weight.shape
+            layers.append(LayerShape(n_inputs, n_outputs, None, *places))
         elif not layers or layers[-1].activation is not None:
             raise NotCoveredError(f"{operation} that does not follow a linear layer")
         else:

@@ -1,7 +1,8 @@
 """The process that steps a shard of the environments.
 
 What is here: its life from the first message to the last. What is not: the other side (`worker_pool.py`), and what the
-environments are asked (`shard.py`). Imports neither SB3 nor torch; what the environments import is their affair.
+environments are asked (`shard.py`). Nothing here imports SB3 or torch; the environments may, and so does rl_zoo3,
+which is imported where the parent has it.
 """
 
 import contextlib

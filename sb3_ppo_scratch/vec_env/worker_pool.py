@@ -146,13 +146,22 @@ class WorkerPool:
     def close(self) -> list[RemoteError]:
         """Close the environments and end the processes, by force those that do not answer. Calling it again is fine.
 
+        Ctrl-C ends the waiting for the environments, but not before every process has ended.
+
         Returns:
             What closing the environments raised.
         """
         if self.closed:
             return []
         self.closed = True
-        errors = self._close_environments()
+        try:
+            return self._close_environments()
+        finally:
+            with CtrlCHeld():
+                self._end_processes()
+
+    def _end_processes(self) -> None:
+        """Wait a moment for every process to exit, and end those that do not."""
         self._arrays = None
         for connection in self.connections:
             connection.close()
@@ -163,7 +172,6 @@ class WorkerPool:
                 if process.is_alive():
                     end_it()
                     process.join(EXIT_SECONDS)
-        return errors
 
     def _write_recipes(self, makers: Sequence[Callable[[], Any]]) -> list[WorkerRecipe]:
         # Where there are more workers than cores, one that looks for work keeps another from doing its own.

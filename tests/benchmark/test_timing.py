@@ -6,10 +6,12 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from sb3_ppo_scratch import PPOScratch
 from sb3_ppo_scratch.benchmark import timing
 from sb3_ppo_scratch.benchmark.building import IMAGE_SIZE, SmallExtractor, build_model, build_vec_env
 from sb3_ppo_scratch.benchmark.timing import TimedCall, TimedVecEnv, time_learning, time_stepping
 from sb3_ppo_scratch.benchmark.workloads import COMPETITORS, WORKLOADS, Workload
+from sb3_ppo_scratch.updates.autograd import AutogradUpdate
 
 TINY = {"n_envs": 2, "n_steps": 16, "batch_size": 16, "n_epochs": 1, "steps": 64, "warmup_rollouts": 1}
 
@@ -150,4 +152,7 @@ def test_the_custom_extractor_is_in_the_policy() -> None:
     env = build_vec_env(tiny("custom-mlp"), "dummy", seed=0)
     model = build_model(tiny("custom-mlp"), COMPETITORS["stock"], env, seed=0)
     assert isinstance(model.policy.features_extractor, SmallExtractor)
+    ours = build_model(tiny("custom-mlp"), COMPETITORS["auto"], env, seed=0)
+    assert isinstance(ours, PPOScratch)
+    assert isinstance(ours._choose_update(), AutogradUpdate), "the closed form covers it"
     assert isinstance(model.observation_space, spaces.Box)

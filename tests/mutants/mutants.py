@@ -215,14 +215,14 @@ ROLLOUTS_AND_ADVANTAGES = [
         (
             "truncation-not-bootstrapped",
             "no bootstrap at truncation",
-            "rewards[cut] += self.gamma * actor",
-            "rewards[cut] += 0 * actor",
+            "rewards[cut] + self.gamma * actor",
+            "rewards[cut] + 0 * actor",
         ),
         (
             "truncation-undiscounted",
             "bootstrap at truncation not discounted",
-            "rewards[cut] += self.gamma * actor",
-            "rewards[cut] += actor",
+            "rewards[cut] + self.gamma * actor",
+            "rewards[cut] + actor",
         ),
         (
             "truncation-with-reset-observation",
@@ -234,8 +234,8 @@ ROLLOUTS_AND_ADVANTAGES = [
         (
             "truncation-in-the-wrong-environment",
             "bootstrap at truncation of the first episodes that ended, whichever were truncated",
-            "rewards[cut] +=",
-            "rewards[: len(cut)] +=",
+            "rewards[cut] = rewards[cut]",
+            "rewards[: len(cut)] = rewards[: len(cut)]",
         ),
         (
             "termination-bootstrapped",
@@ -409,22 +409,30 @@ UPDATES = [
         "entropy-ignored",
         "entropy bonus ignored",
         f"{OURS}.updates.autograd",
-        "by_entropy = settings.ent_coef / len(by_log_prob)",
-        "by_entropy = 0.0",
+        "elif settings.ent_coef != 0:",
+        "elif False:",
     ),
     Mutant(
         "entropy-sign",
         "entropy bonus of the wrong sign",
         f"{OURS}.updates.autograd",
-        "th.full_like(entropy, -by_entropy)",
-        "th.full_like(entropy, by_entropy)",
+        "-settings.ent_coef / entropy.numel()",
+        "settings.ent_coef / entropy.numel()",
+    ),
+    Mutant(
+        "entropy-by-minibatch",
+        "entropies of another shape than the minibatch's weighted as if they had it",
+        f"{OURS}.updates.autograd",
+        "/ entropy.numel()",
+        "/ len(by_log_prob)",
+        (f"{CHOICE}::test_unusual_networks_learn_what_stock_ppo_learns",),
     ),
     Mutant(
         "sampled-entropy-sign",
         "entropy bonus of the wrong sign where it is estimated (squashed gSDE)",
         f"{OURS}.updates.autograd",
-        "by_log_prob += by_entropy",
-        "by_log_prob -= by_entropy",
+        "by_log_prob += settings.ent_coef",
+        "by_log_prob -= settings.ent_coef",
         (f"{EQUALITY}[squashed_sde-autograd]",),
     ),
     Mutant(
@@ -610,8 +618,8 @@ UPDATES = [
         (
             "own-minibatches-passed-by",
             "a buffer's own minibatches passed by",
-            "if is_passed_over_as_sb3_does(rollout_buffer):",
-            "if True:",
+            "if is_passed_over_as_sb3_does(rollout_buffer) and",
+            "if",
         ),
         (
             "discrete-actions-integers",
@@ -1008,8 +1016,8 @@ UPDATES = [
         (
             "moved-parameters-not-noticed",
             "parameters that have left the memory not noticed",
-            "parameter.data_ptr() == place.data_ptr() and parameter.is_contiguous()",
-            "parameter.is_contiguous()",
+            "(self.gradient, *self.parameters))] == self._addresses",
+            "(self.gradient, *self.parameters))] is not None",
         ),
         (
             "moved-moments-not-noticed",
@@ -1180,6 +1188,40 @@ UPDATES = [
         ),
     ),
     *mistakes_in(
+        "updates.closed_form_of_policy",
+        (CHOICE,),
+        (
+            "parameter-hook-not-noticed",
+            "a hook on a parameter not noticed",
+            "if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:",
+            "if False:",
+        ),
+        (
+            "further-parameter-not-noticed",
+            "a parameter outside actor and critic not noticed",
+            "if sum(map(len, groups)) != len(parameters):",
+            "if False:",
+        ),
+        (
+            "other-dtype-not-noticed",
+            "float64 parameters not noticed",
+            "if parameter.dtype != th.float32 or not parameter.is_cpu:",
+            "if False:",
+        ),
+        (
+            "activation-before-logits-not-noticed",
+            "an activation after the actor's last layer not noticed",
+            "elif last.activation is not None and",
+            "elif False and",
+        ),
+        (
+            "shared-deviation-not-noticed",
+            "a log_std that is broadcast not noticed",
+            "if log_std.shape != (last.n_outputs,):",
+            "if False:",
+        ),
+    ),
+    *mistakes_in(
         "update_choice",
         (CHOICE,),
         ("autograd-refused", "update='autograd' ignored", 'if name != "autograd":', "if True:"),
@@ -1232,12 +1274,6 @@ UPDATES = [
             ":",
         ),
         (
-            "parameter-hook-not-noticed",
-            "a hook on a parameter not noticed",
-            "if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:",
-            "if False:",
-        ),
-        (
             "replaced-forward-not-noticed",
             "a module's replaced `forward` not noticed",
             ' or "forward" in vars(module):',
@@ -1250,21 +1286,15 @@ UPDATES = [
             "",
         ),
         (
-            "further-parameter-not-noticed",
-            "a parameter outside actor and critic not noticed",
-            "if sum(map(len, groups)) != len(parameters):",
-            "if False:",
-        ),
-        (
-            "other-dtype-not-noticed",
-            "float64 parameters not noticed",
-            "if parameter.dtype != th.float32 or not parameter.is_cpu:",
-            "if False:",
+            "other-shapes-not-noticed",
+            "weights replaced by larger ones taken for the old ones",
+            "[policy, *parts, *parameters], [policy.normalize_images, *shapes]",
+            "[policy, *parts], []",
         ),
         (
             "replaced-layer-not-noticed",
             "a layer that was replaced later not noticed",
-            "all(map(operator.is_, modules, self._modules))",
+            "all(map(operator.is_, self.objects, other.objects))",
             "True",
         ),
         (

@@ -14,6 +14,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_ppo_scratch import PPOScratch
+from sb3_ppo_scratch.updates import autograd
 from sb3_ppo_scratch.updates.autograd import actions_as_taken, free_graph
 from tests.envs import EndingsEnv
 
@@ -231,3 +232,14 @@ def test_freed_distribution_keeps_its_values_and_no_graph(kind: str) -> None:
     after = policy.action_dist.log_prob(actions)
     assert not after.requires_grad
     assert th.equal(after, before.detach())
+
+
+@pytest.mark.parametrize(("limit", "device", "expected"), [(0, "cpu", True), (0, "cuda", False), (10**6, "cuda", True)])
+@pytest.mark.parametrize("observation_space", [None, spaces.Dict({"x": spaces.Box(-1, 1, (2,))})], ids=["box", "dict"])
+def test_large_rollouts_are_not_brought_to_a_gpu_as_a_whole(
+    limit: int, device: str, expected: bool, observation_space: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(autograd, "BYTES_ON_DEVICE", limit)
+    env = EndingsEnv(spaces.Discrete(2), observation_space)
+    model = PPOScratch("MlpPolicy" if observation_space is None else "MultiInputPolicy", env, n_steps=8, batch_size=8)
+    assert autograd.is_worth_bringing(model.rollout_buffer, th.device(device)) == expected

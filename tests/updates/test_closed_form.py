@@ -20,7 +20,6 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 
 from sb3_ppo_scratch.observation_normalizer import ObservationNormalizer
-from sb3_ppo_scratch.update_choice import build_objective, group_parameters
 from sb3_ppo_scratch.updates.autograd import evaluate_minibatch
 from sb3_ppo_scratch.updates.closed_form import (
     ClosedFormObjective,
@@ -29,6 +28,7 @@ from sb3_ppo_scratch.updates.closed_form import (
     normalize_advantages,
     value_residuals,
 )
+from sb3_ppo_scratch.updates.closed_form_of_policy import build_objective, group_parameters
 from sb3_ppo_scratch.updates.flat_memory import FlatParameters, keep_flat
 from sb3_ppo_scratch.updates.network_inputs import NetworkInputs
 from sb3_ppo_scratch.updates.trace_layers import trace_networks

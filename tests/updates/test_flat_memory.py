@@ -5,9 +5,11 @@ import io
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch as th
 
+from sb3_ppo_scratch.updates import kernels
 from sb3_ppo_scratch.updates.flat_memory import FlatAdam, FlatMemory, FlatParameters, check_flat, keep_flat
 from sb3_ppo_scratch.updates.update import NotCoveredError
 
@@ -191,6 +193,34 @@ def test_state_dict_saved_and_loaded_into_an_ordinary_optimiser_goes_on_equally(
 
 
 # -- keeping it --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["parameters", "gradients", "steps"])
+def test_memory_that_has_moved_with_all_its_views_is_noticed(what: str) -> None:
+    parameters = make_parameters()
+    optimizer = th.optim.Adam(parameters)
+    memory = keep_flat(None, [parameters], optimizer)
+    flat_steps(memory, 2)
+    moved = {
+        "parameters": parameters[0].data,
+        "gradients": parameters[0].grad,
+        "steps": optimizer.state[parameters[0]]["step"],
+    }
+    moved[what].share_memory_()
+    kept = keep_flat(memory, [parameters], optimizer)
+    assert (kept.parameters is memory.parameters) == (what == "steps")
+    assert kept.adam is not memory.adam
+    flat_steps(kept, 1)
+    assert {float(optimizer.state[parameter]["step"]) for parameter in parameters} == {3.0}
+
+
+def test_memory_of_the_step_count_is_the_cpus_whatever_the_default_device_is() -> None:
+    parameters = make_parameters()
+    with th.device("meta"):
+        memory = keep_flat(None, [parameters], th.optim.Adam(parameters))
+        assert kernels.empty((2, 2), np.dtype(np.float32)).shape == (2, 2)
+    flat_steps(memory, 1)
+    assert memory.parameters.values.isfinite().all()
 
 
 def test_memory_is_kept_as_long_as_nothing_moves() -> None:

@@ -1,5 +1,6 @@
 """Tests of `updates/heads.py` against torch's and SB3's distributions."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -160,3 +161,19 @@ def test_finding_out_how_torch_draws_leaves_the_generator_alone() -> None:
     state = th.get_rng_state()
     heads._torch_draws_by_exponentials()
     assert th.equal(th.get_rng_state(), state)
+
+
+def test_threads_draw_into_memory_of_their_own() -> None:
+    addresses, together = [], threading.Barrier(2)
+
+    def draw() -> None:
+        _, values = heads._noise((2, 2), np.dtype(np.float32), threading.get_ident())
+        addresses.append(values.ctypes.data)
+        together.wait()  # a thread that has ended leaves its number to the next
+
+    workers = [threading.Thread(target=draw) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(set(addresses)) == 2

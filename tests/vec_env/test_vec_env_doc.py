@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sb3_ppo_scratch.vec_env import rebuild_sharded
+from sb3_ppo_scratch.vec_env import EnvPoolVecEnv, rebuild_sharded
 from sb3_ppo_scratch.zoo.wrapper_lists import entries, resolve
 
 TEXT = (Path(__file__).parents[2] / "docs" / "vec_env.md").read_text(encoding="utf-8")
@@ -29,6 +29,14 @@ def test_python_runs(code: str) -> None:
     names["env"].close()
     assert names["env"].num_envs == 16
     assert names["model"].num_timesteps == 16 * 32
+
+
+def test_option_that_unbinds_envpools_threads_exists() -> None:
+    pytest.importorskip("envpool")
+    assert "`EnvPoolVecEnv(..., thread_affinity_offset=-1)`" in TEXT
+    env = EnvPoolVecEnv("CartPole-v1", 2, thread_affinity_offset=-1)
+    assert env._options_of_pool["thread_affinity_offset"] == -1
+    env.close()
 
 
 def test_yaml_names_a_function_and_its_arguments() -> None:

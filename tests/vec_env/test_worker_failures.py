@@ -220,6 +220,24 @@ def test_environment_that_hangs_is_ended_at_closing() -> None:
     assert_nothing_is_left(env)
 
 
+@pytest.mark.usefixtures("impatient")
+def test_ctrl_c_while_closing_ends_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = ShardedVecEnv(makers_with_one_failing(5, 0, "step", "hang"), n_workers=2)
+    env.reset()
+    env.step_async(ACTIONS)
+    wait = env._pool.dones[0].wait
+
+    def interrupted_wait(seconds: float) -> bool:
+        signal.raise_signal(signal.SIGINT)
+        return wait(seconds)
+
+    monkeypatch.setattr(env._pool.dones[0], "wait", interrupted_wait)
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        env.close()
+    assert_nothing_is_left(env)
+    env.close()
+
+
 def test_forgotten_environments_end_with_their_object() -> None:
     env = ShardedVecEnv(makers(2), n_workers=2)
     processes = env._pool.processes
