@@ -4,6 +4,7 @@ What is here: from observations to actions, values and log-probabilities. What i
 (`rollout_collector.py`).
 """
 
+import itertools
 import math
 import operator
 from collections.abc import Sequence
@@ -86,15 +87,13 @@ class _Parts:
 
     def __init__(self, policy: ActorCriticPolicy) -> None:
         dictionaries = [parts for module in policy.modules() for parts in (module._modules, module._parameters)]
-        self._places = [(parts, name) for parts in dictionaries for name in parts]
-        self._parts = self._look()
+        self._places = [parts.values() for parts in dictionaries if parts]
+        self._parts = list(itertools.chain.from_iterable(self._places))
 
     def are_the_same(self) -> bool:
         """Tell whether none of them has been replaced."""
-        return all(map(operator.is_, self._look(), self._parts))
-
-    def _look(self) -> list[Any]:
-        return [parts.get(name) for parts, name in self._places]
+        now = list(itertools.chain.from_iterable(self._places))
+        return len(now) == len(self._parts) and all(map(operator.is_, now, self._parts))
 
 
 class LeanActor:

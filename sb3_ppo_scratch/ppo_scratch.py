@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, get_args
 
+import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.base_class import maybe_make_env
@@ -418,7 +419,7 @@ class PPOScratch(RolloutCollector):
             ValueError: If a parameter is NaN or infinite.
         """
         for name, parameter in self.policy.named_parameters():
-            if not th.isfinite(parameter).all():
+            if parameter.requires_grad and not th.isfinite(parameter).all():
                 raise ValueError(
                     f"the policy has become NaN or infinite in its last update (parameter {name}): "
                     "look for such rewards or observations, or try a smaller learning rate."
@@ -470,6 +471,7 @@ class PPOScratch(RolloutCollector):
         self.logger.record(key, int(n_transitions / max(time.perf_counter() - started, 1e-9)))
 
     @_with_chosen_threads
+    @np.errstate(all="ignore")  # as torch, which does not warn of infinities
     def train(self) -> None:
         """Update the policy from the rollout collected last: PPO's inner loop."""
         started = time.perf_counter()

@@ -23,6 +23,7 @@ TorchThreads = Literal["auto"] | int | None
 """`"auto"`: one thread on the CPU for networks without convolutions, unless parameters times minibatch size reach
 `WORTH_SEVERAL_THREADS`; a number; None: leave torch's setting alone."""
 
+CONVOLUTIONS = (th.nn.Conv1d, th.nn.Conv2d, th.nn.Conv3d)
 WORTH_SEVERAL_THREADS = 2**24
 """Parameters times minibatch size from which on a minibatch takes less time on two threads than on one (measured:
 docs/decisions.md)."""
@@ -58,8 +59,7 @@ def has_convolutions(module: th.nn.Module) -> bool:
     Returns:
         Whether any part of it is a convolution.
     """
-    convolutions = (th.nn.Conv1d, th.nn.Conv2d, th.nn.Conv3d)
-    return any(isinstance(part, convolutions) for part in module.modules())
+    return any(isinstance(part, CONVOLUTIONS) for part in module.modules())
 
 
 def choose_threads(setting: TorchThreads, policy: th.nn.Module, batch_size: int, outside: int) -> int:
@@ -78,10 +78,11 @@ def choose_threads(setting: TorchThreads, policy: th.nn.Module, batch_size: int,
         return setting
     if setting is None or _UserSetting.kept:
         return outside
-    parameters = list(policy.parameters())
-    is_large = batch_size * sum(parameter.numel() for parameter in parameters) >= WORTH_SEVERAL_THREADS
+    modules = list(policy.modules())
+    parameters = [each for module in modules for each in module._parameters.values() if each is not None]
+    is_large = batch_size * sum(map(th.Tensor.numel, parameters)) >= WORTH_SEVERAL_THREADS
     on_cpu = all(parameter.is_cpu for parameter in parameters)
-    return outside if is_large or not on_cpu or has_convolutions(policy) else 1
+    return outside if is_large or not on_cpu or any(isinstance(module, CONVOLUTIONS) for module in modules) else 1
 
 
 def use_threads(count: int) -> None:

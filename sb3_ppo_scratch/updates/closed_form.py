@@ -166,12 +166,10 @@ class ClosedFormUpdate:
         self.memory.parameters.attach_gradients()
         return ColumnsOfRollout(rollout_buffer, self.inputs)
 
-    @np.errstate(all="ignore")  # as torch, which does not warn of infinities
     def evaluate(self, minibatch: Columns, settings: UpdateSettings) -> MinibatchFigures:
         """Evaluate the objective; see `Update`."""
         return self.objective.evaluate(minibatch, settings)
 
-    @np.errstate(all="ignore")
     def step(self, settings: UpdateSettings) -> None:
         """Take one step of Adam; see `Update`."""
         self.objective.backward(settings)
