@@ -70,7 +70,7 @@ class TorchActor:
 
     @th.no_grad()
     def values(self, observations: Observations) -> th.Tensor:
-        """Estimate values; see `Actor`."""
+        """Estimate values, shape (n, 1); see `Actor`."""
         return self.policy.predict_values(self.policy.obs_to_tensor(observations)[0])
 
     def is_current(self, policy: ActorCriticPolicy) -> bool:
@@ -136,7 +136,7 @@ class LeanActor:
         return Decision(th.from_numpy(observations), actions, th.from_numpy(values), th.from_numpy(log_probs))
 
     def values(self, observations: Observations) -> th.Tensor:
-        """Estimate values; see `Actor`."""
+        """Estimate values, shape (n, 1); see `Actor`."""
         return th.from_numpy(self._network.forward(self._inputs(observations))[1].T.copy())
 
     def is_current(self, policy: ActorCriticPolicy) -> bool:

@@ -4,6 +4,7 @@ What is here: evaluating the objective on a minibatch, and applying its gradient
 derivatives (`losses.py`) and the loop over epochs and minibatches (`ppo_scratch.py`).
 """
 
+import functools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -278,10 +279,7 @@ def _fields_on_device(buffer: RolloutBuffer, device: th.device) -> list[Any]:
         The fields; observations are a dict where the buffer's are.
     """
     flatten(buffer)
-
-    def bring(array: Any) -> th.Tensor:
-        return th.as_tensor(array, device=device)
-
+    bring = functools.partial(th.as_tensor, device=device)
     observations: Any = buffer.observations
     if isinstance(buffer, DictRolloutBuffer):
         observations = {name: bring(part) for name, part in buffer.observations.items()}

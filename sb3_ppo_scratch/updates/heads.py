@@ -240,7 +240,7 @@ def _draw_by_exponentials(probabilities: Array, generator: th.Generator | None =
 
 @functools.lru_cache(maxsize=16)
 def _noise(shape: tuple[int, ...], dtype: np.dtype[Any], _thread: int) -> tuple[th.Tensor, Array]:
-    """Keep memory for a thread's random numbers, as a tensor and as an array: one call of torch less per action."""
+    """Keep memory for a thread's random numbers, as tensor and array of one shape: a call of torch less per action."""
     values = kernels.empty(shape, dtype)
     return th.from_numpy(values), values
 
