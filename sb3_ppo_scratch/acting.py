@@ -121,12 +121,10 @@ class LeanActor:
         """
         self._columns = self._inputs(observations, self._columns)
         outputs, values = self._network.forward(self._columns)
-        is_finite = math.isfinite(np.add.reduce(outputs, axis=None))
-        if is_finite:
-            self._head.condition(outputs)
-            actions = self._head.sample()
-            log_probs = self._head.log_prob(actions)
-        if not (is_finite and math.isfinite(np.add.reduce(log_probs))):
+        self._head.condition(outputs)
+        actions = self._head.sample()
+        log_probs = self._head.log_prob(actions)
+        if not math.isfinite(np.add.reduce(log_probs)):
             raise ValueError(
                 "The policy's outputs are not finite, so its parameters or an observation are NaN or infinite; "
                 "stable_baselines3.common.vec_env.VecCheckNan finds out which environment they come from."

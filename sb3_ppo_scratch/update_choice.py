@@ -9,7 +9,6 @@ it has seen and looks again when something has changed.
 """
 
 import itertools
-import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -33,16 +32,19 @@ from sb3_ppo_scratch.updates.closed_form import ClosedFormUpdate
 from sb3_ppo_scratch.updates.closed_form_of_policy import build_closed_form, check_head, group_parameters
 from sb3_ppo_scratch.updates.flat_memory import check_flat, keep_flat
 from sb3_ppo_scratch.updates.minibatches import is_passed_over_as_sb3_does
+from sb3_ppo_scratch.updates.snapshot import Snapshot
 from sb3_ppo_scratch.updates.trace_layers import TracedNetworks, trace_networks
 from sb3_ppo_scratch.updates.update import NotCoveredError
 
+Covered = tuple[TracedNetworks, list[list[th.nn.Parameter]]]
+"""A policy's networks, and its parameters in groups as for `FlatParameters`."""
 METHODS = frozenset({
     "__call__", "_call_impl", "evaluate_actions", "extract_features", "forward", "get_distribution",
     "_get_action_dist_from_latent", "parameters", "predict_values", "set_training_mode", "train", "zero_grad",
 })  # fmt: skip
 """What the closed form stands for, or what could change what it stands for."""
 KNOWN_CODE = ("torch.nn.", "stable_baselines3.", "sb3_ppo_scratch.")
-"""Modules from here do the same each time; networks with others are traced anew for each update."""
+"""Modules from here do the same each time; policies with others are looked at anew each time."""
 GLOBAL_HOOKS = (
     global_hooks._global_forward_hooks,
     global_hooks._global_forward_pre_hooks,
@@ -58,28 +60,22 @@ DISTRIBUTIONS = (
 )
 
 
-class _Basis(NamedTuple):
-    """What was looked at."""
+class _Look(NamedTuple):
+    """What was found when a policy was looked at."""
 
-    objects: list[Any]
-    values: list[Any]
-
-    def is_same(self, other: "_Basis") -> bool:
-        """Tell whether the other has the very same objects, and equal values."""
-        return (
-            len(self.objects) == len(other.objects)
-            and all(map(operator.is_, self.objects, other.objects))
-            and self.values == other.values
-        )
+    snapshot: Snapshot
+    """The policy then."""
+    found: "Covered | str"
+    """Its networks and groups of parameters, or what the closed form does not cover."""
 
 
 class UpdateChoice:
     """Chooses, and keeps what was chosen for as long as it fits."""
 
     def __init__(self) -> None:
-        self._seen = _Basis([], [])
-        self._traced: TracedNetworks | str = "networks that were not looked at"
+        self._looks: dict[bool, _Look] = {}
         self._closed_form: ClosedFormUpdate | None = None
+        self._built_for: tuple[Any, ...] = ()
         self._autograd: AutogradUpdate | None = None
         self.description = ""
         """What was chosen last, and why."""
@@ -127,18 +123,18 @@ class UpdateChoice:
             if self._autograd is None or self._autograd.policy is not policy:
                 self._autograd = AutogradUpdate(policy)
             return self._autograd
-        networks, groups = covered
-        before = self._closed_form
+        (networks, groups), before = covered, self._closed_form
         memory = keep_flat(before.memory if before else None, groups, policy.optimizer)
-        if before is not None and before.memory.parameters is memory.parameters:
-            before.memory = memory
-            return before
-        self._closed_form = build_closed_form(policy, networks, memory)
-        return self._closed_form
+        built_for = (id(memory.parameters), id(policy.observation_space), policy.normalize_images, networks)
+        if before is None or built_for != self._built_for:
+            before, self._built_for = build_closed_form(policy, networks, memory), built_for
+        before.memory = memory
+        self._closed_form = before
+        return before
 
     def _find_covered(
         self, name: UpdateName, policy: ActorCriticPolicy, rollout_buffer: RolloutBuffer
-    ) -> tuple[TracedNetworks, list[list[th.nn.Parameter]]] | None:
+    ) -> Covered | None:
         """Decide, and describe the decision; None means autograd.
 
         Raises:
@@ -161,10 +157,8 @@ class UpdateChoice:
         self.description = f"autograd update ({reason})"
         return None
 
-    def _check_covered(
-        self, policy: ActorCriticPolicy, rollout_buffer: RolloutBuffer
-    ) -> tuple[TracedNetworks, list[list[th.nn.Parameter]]]:
-        """Find a policy's layers and parameters for the closed form.
+    def _check_covered(self, policy: ActorCriticPolicy, rollout_buffer: RolloutBuffer) -> Covered:
+        """Find a policy's networks and parameters for the closed form.
 
         Raises:
             NotCoveredError: If it does not cover them.
@@ -172,36 +166,50 @@ class UpdateChoice:
         check_policy(policy)
         if not is_passed_over_as_sb3_does(rollout_buffer):
             raise NotCoveredError(f"minibatches of the rollout buffer {type(rollout_buffer).__name__}")
+        look = self._looks.get(policy.training)
+        if look is None or not look.snapshot.is_current(policy):
+            look = self._look(policy)
+        if isinstance(look.found, str):
+            raise NotCoveredError(look.found)
+        return look.found
+
+    def _look(self, policy: ActorCriticPolicy) -> _Look:
+        """Look at everything anew, and remember it for as long as it cannot change unseen."""
         modules = list(policy.modules())
-        for module in modules:
-            check_hooks(module)
-        networks = self._trace(policy, modules)
-        check_head(policy, networks)
-        groups = group_parameters(policy, modules, networks)
-        check_flat(list(itertools.chain(*groups)), policy.optimizer)
-        return networks, groups
+        found: Covered | str
+        try:
+            found = look_at_networks(policy, modules)
+        except NotCoveredError as error:
+            found = str(error)
+        look = _Look(Snapshot(policy), found)
+        # Code that is not SB3's might do something else tomorrow; then the closed form would be wrong.
+        if isinstance(found, str) or all(type(module).__module__.startswith(KNOWN_CODE) for module in modules):
+            self._looks[policy.training] = look  # SB3 switches that to and fro
+        else:
+            self._looks.clear()
+        return look
 
-    def _trace(self, policy: ActorCriticPolicy, modules: list[th.nn.Module]) -> TracedNetworks:
-        """Trace a policy's networks, or remember what was found.
 
-        Raises:
-            NotCoveredError: If they are no MLPs.
-        """
-        now = _basis_of_networks(policy, modules)
-        seen = now.is_same(self._seen)
-        # Code that is not SB3's might do something else today; then the closed form would be wrong.
-        changeable = not all(type(module).__module__.startswith(KNOWN_CODE) for module in modules)
-        if not seen or (changeable and not isinstance(self._traced, str)):
-            before, self._seen = self._traced, now
-            try:
-                self._traced = trace_networks(policy, ObservationNormalizer)
-            except NotCoveredError as error:
-                self._traced = str(error)
-            if not seen or self._traced != before:
-                self._closed_form = None
-        if isinstance(self._traced, str):
-            raise NotCoveredError(self._traced)
-        return self._traced
+def look_at_networks(policy: ActorCriticPolicy, modules: Sequence[th.nn.Module]) -> Covered:
+    """Find a policy's networks, and its parameters as the closed form wants them in memory.
+
+    Args:
+        policy: The policy.
+        modules: It and all its parts.
+
+    Returns:
+        Both.
+
+    Raises:
+        NotCoveredError: If the closed form does not cover them.
+    """
+    for module in modules:
+        check_hooks(module)
+    networks = trace_networks(policy, ObservationNormalizer)
+    check_head(policy, networks)
+    groups = group_parameters(policy, modules, networks)
+    check_flat(list(itertools.chain(*groups)), policy.optimizer)
+    return networks, groups
 
 
 def check_policy(policy: ActorCriticPolicy) -> None:
@@ -238,22 +246,6 @@ def _overridden_methods(policy_class: type[ActorCriticPolicy]) -> list[str]:
     subclasses = policy_class.__mro__[: policy_class.__mro__.index(ActorCriticPolicy)]
     own = {name for subclass in subclasses for name in vars(subclass)}
     return sorted(name for name in own & METHODS)
-
-
-def _basis_of_networks(policy: ActorCriticPolicy, modules: Sequence[th.nn.Module]) -> _Basis:
-    """List what decides what a policy's networks do, the code of its modules excepted.
-
-    Args:
-        policy: The policy.
-        modules: It and all its parts.
-
-    Returns:
-        How the parts are put together, and the shapes of their parameters.
-    """
-    parts = [part for module in modules for part in module._modules.values()]
-    parameters = [parameter for module in modules for parameter in module._parameters.values()]
-    shapes = [None if parameter is None else parameter.shape for parameter in parameters]
-    return _Basis([policy, *parts, *parameters], [policy.normalize_images, *shapes])
 
 
 def check_hooks(module: th.nn.Module) -> None:

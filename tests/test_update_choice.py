@@ -24,7 +24,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from sb3_ppo_scratch import PPOScratch
+from sb3_ppo_scratch import PPOScratch, update_choice
 from sb3_ppo_scratch.update_choice import UpdateChoice
 from sb3_ppo_scratch.updates.autograd import AutogradUpdate, free_graph
 from sb3_ppo_scratch.updates.closed_form import ClosedFormUpdate
@@ -484,10 +484,11 @@ def test_autograd_is_chosen_for_what_the_closed_form_does_not_cover_which_it_nam
     assert choice.description.startswith("autograd update (auto: the closed form does not cover ")
 
 
-def test_users_code_is_looked_at_again_since_it_may_have_changed_its_ways() -> None:
+def test_users_code_is_looked_at_again_since_it_may_have_changed_its_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     model, choice = make(policy_kwargs={"features_extractor_class": Moody}), UpdateChoice()
-    assert isinstance(choice.choose("auto", model.policy, model.rollout_buffer), ClosedFormUpdate)
-    model.policy.features_extractor.adds_mean = True
+    for _ in range(2):  # the first lays the optimiser's state flat, which is a change
+        assert isinstance(choice.choose("auto", model.policy, model.rollout_buffer), ClosedFormUpdate)
+    monkeypatch.setattr(Moody, "adds_mean", True)  # which no attribute of the policy's parts shows
     assert isinstance(choice.choose("auto", model.policy, model.rollout_buffer), AutogradUpdate)
 
 
@@ -762,6 +763,29 @@ def test_run_that_is_interfered_with_goes_on_as_under_autograd(change: Callable[
         for update in ("auto", "autograd")
     )
     assert_equal_runs(ours, theirs)
+
+
+def test_preprocessing_that_is_changed_acts_at_the_next_choice() -> None:
+    model, choice = make(observation_space=spaces.Box(0, 255, (3, 6, 6), np.uint8)), UpdateChoice()
+    image = np.full((1, 3, 6, 6), 255, np.uint8)
+    for normalize_images, expected in ((True, 1.0), (False, 255.0)):
+        model.policy.normalize_images = normalize_images
+        update = choice.choose("auto", model.policy, model.rollout_buffer)
+        assert isinstance(update, ClosedFormUpdate)
+        assert (update.inputs(image) == expected).all()
+
+
+def test_what_was_found_is_remembered_until_something_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[Any] = []
+    look = update_choice.look_at_networks
+    monkeypatch.setattr(update_choice, "look_at_networks", lambda *given: looked.append(given) or look(*given))
+    model = make()
+    model.learn(5 * 16)
+    # Before and after the optimiser's state is laid flat, and once in the mode that SB3 switches to while learning.
+    assert len(looked) == 3
+    model.policy.action_net.note = "something new"
+    model.learn(16)
+    assert len(looked) == 5
 
 
 def test_run_goes_on_with_a_policy_compiled_in_between_as_under_autograd() -> None:

@@ -154,7 +154,10 @@ class AutogradUpdate:
 
     def step(self, settings: UpdateSettings) -> None:
         """Take one step of the policy's optimiser; see `Update`."""
-        self.policy.optimizer.zero_grad()
+        if self._memory is None:
+            self.policy.optimizer.zero_grad()
+        else:
+            self._memory.parameters.forget_gradients()
         outputs, derivatives, _ = self._evaluation
         del self._evaluation
         learning = [index for index, output in enumerate(outputs) if output.requires_grad]  # others are frozen

@@ -130,8 +130,12 @@ class BernoulliHead:
         self._p = np.exp(outputs - self._softplus)
 
     def sample(self) -> Array:
-        """Draw zeros and ones, float, shape (n_outputs, batch)."""
-        draws: Array = th.bernoulli(th.from_numpy(np.ascontiguousarray(self._p.T))).numpy().T
+        """Draw zeros and ones, float, shape (n_outputs, batch); NaN where a probability is none."""
+        probabilities = th.from_numpy(np.ascontiguousarray(self._p.T))
+        try:
+            draws: Array = th.bernoulli(probabilities).numpy().T
+        except RuntimeError:  # torch draws nothing at all then
+            return np.full_like(self._p, np.nan)
         return draws
 
     def log_prob(self, actions: Array) -> Array:

@@ -21,6 +21,7 @@ THREADS = "tests/test_torch_threads.py"
 PPO_SCRATCH = "tests/test_ppo_scratch.py"
 LOSSES = "tests/updates/test_losses.py"
 MLP = "tests/updates/test_mlp.py"
+SNAPSHOT = "tests/updates/test_snapshot.py"
 KERNELS = "tests/updates/test_kernels.py"
 HEADS = "tests/updates/test_heads.py"
 CLOSED_FORM = "tests/updates/test_closed_form.py"
@@ -362,7 +363,7 @@ ROLLOUTS_AND_ADVANTAGES = [
         (
             "lean-nan-not-noticed",
             "NaN in the policy not noticed (without torch)",
-            "if not (is_finite and math.isfinite(np.add.reduce(log_probs))):",
+            "if not math.isfinite(np.add.reduce(log_probs)):",
             "if False:",
         ),
     ),
@@ -883,8 +884,8 @@ UPDATES = [
         (
             "bernoulli-noise-transposed",
             "random numbers of other environments (Bernoulli)",
-            "th.bernoulli(th.from_numpy(np.ascontiguousarray(self._p.T))).numpy().T",
-            "th.bernoulli(th.from_numpy(self._p)).numpy()",
+            "th.bernoulli(probabilities).numpy().T",
+            "th.bernoulli(probabilities.T).numpy()",
         ),
         (
             "log-std-gradient-without-one",
@@ -1222,6 +1223,34 @@ UPDATES = [
         ),
     ),
     *mistakes_in(
+        "updates.snapshot",
+        (SNAPSHOT,),
+        (
+            "replaced-parts-not-noticed",
+            "hooks, layers and attributes that were replaced not noticed",
+            "and all(map(operator.is_, objects, self._objects))",
+            "and True",
+        ),
+        (
+            "added-parts-not-noticed",
+            "hooks, layers and attributes that were added not noticed",
+            "len(objects) == len(self._objects)",
+            "True",
+        ),
+        (
+            "changed-options-not-noticed",
+            "the optimiser's options not looked at",
+            "self._look_at_values() == self._values",
+            "True",
+        ),
+        (
+            "entries-not-looked-at",
+            "what modules keep in dictionaries not looked at",
+            "(*attributes, *entries, *states)",
+            "attributes",
+        ),
+    ),
+    *mistakes_in(
         "update_choice",
         (CHOICE,),
         ("autograd-refused", "update='autograd' ignored", 'if name != "autograd":', "if True:"),
@@ -1286,16 +1315,10 @@ UPDATES = [
             "",
         ),
         (
-            "other-shapes-not-noticed",
-            "weights replaced by larger ones taken for the old ones",
-            "[policy, *parts, *parameters], [policy.normalize_images, *shapes]",
-            "[policy, *parts], []",
-        ),
-        (
-            "replaced-layer-not-noticed",
-            "a layer that was replaced later not noticed",
-            "all(map(operator.is_, self.objects, other.objects))",
-            "True",
+            "other-preprocessing-not-noticed",
+            "observations preprocessed as before a callback has changed that",
+            "id(policy.observation_space), policy.normalize_images, networks)",
+            "id(policy.observation_space), networks)",
         ),
         (
             "own-code-traced-once",
@@ -1306,8 +1329,8 @@ UPDATES = [
         (
             "stale-objective",
             "the objective stays on memory that the parameters have left",
-            "if before is not None and before.memory.parameters is memory.parameters:",
-            "if before is not None:",
+            "built_for = (id(memory.parameters), ",
+            "built_for = (",
         ),
         (
             "stale-optimiser",
