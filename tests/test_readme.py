@@ -52,3 +52,11 @@ def test_every_dependency_has_its_reason() -> None:
     table = TEXT.split("## Dependencies, and why each")[1].split("##")[0]
     for name in re.findall(r'^    "([\w-]+)', listed, flags=re.MULTILINE):
         assert name in table, name
+
+
+def test_speed_table_is_quoted_from_the_results() -> None:
+    section = TEXT.partition("\n## Speed\n")[2].partition("\n## ")[0]
+    quoted = [line for line in section.splitlines() if line.startswith("|")]
+    results = (ROOT / "docs" / "results" / "speed.md").read_text().splitlines()
+    assert len(quoted) >= 5
+    assert not set(quoted) - set(results)
