@@ -4,9 +4,7 @@ What is here: from observations to actions, values and log-probabilities. What i
 (`rollout_collector.py`).
 """
 
-import itertools
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -18,6 +16,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_ppo_scratch.updates.closed_form import ClosedFormUpdate
 from sb3_ppo_scratch.updates.kernels import Array
+from sb3_ppo_scratch.updates.snapshot import parts_of
 
 Observations = Any
 """An array, shape (n_envs, *shape), or a dict of such arrays."""
@@ -78,24 +77,6 @@ class TorchActor:
         return policy is self.policy
 
 
-class _Parts:
-    """The modules and parameters that a policy consists of.
-
-    Args:
-        policy: The policy.
-    """
-
-    def __init__(self, policy: ActorCriticPolicy) -> None:
-        dictionaries = [parts for module in policy.modules() for parts in (module._modules, module._parameters)]
-        self._places = [parts.values() for parts in dictionaries if parts]
-        self._parts = list(itertools.chain.from_iterable(self._places))
-
-    def are_the_same(self) -> bool:
-        """Tell whether none of them has been replaced."""
-        now = list(itertools.chain.from_iterable(self._places))
-        return len(now) == len(self._parts) and all(map(operator.is_, now, self._parts))
-
-
 class LeanActor:
     """Acts by the arrays of the closed-form update, in microseconds: no distribution objects, no validation.
 
@@ -107,7 +88,7 @@ class LeanActor:
     def __init__(self, policy: ActorCriticPolicy, update: ClosedFormUpdate) -> None:
         self.policy, self._inputs = policy, update.inputs
         self._network, self._head = update.objective.network, update.objective.head
-        self._parameters, self._parts = update.memory.parameters, _Parts(policy)
+        self._parameters, self._parts = update.memory.parameters, parts_of(policy)
         self._columns: Array | None = None
         assert policy.action_space.shape is not None
         self._action_shape = policy.action_space.shape

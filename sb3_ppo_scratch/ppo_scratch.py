@@ -27,23 +27,19 @@ from stable_baselines3.common.policies import (
     BasePolicy,
     MultiInputActorCriticPolicy,
 )
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_ppo_scratch import argument_checks as checks
 from sb3_ppo_scratch.acting import Actor, LeanActor, TorchActor
-from sb3_ppo_scratch.errors import ArgumentError, check_known_names
+from sb3_ppo_scratch.devices import explain_device, fastest_device, slow_device_warning
+from sb3_ppo_scratch.errors import check_known_names
+from sb3_ppo_scratch.live_attributes import FloatOrSchedule, LiveAttributes
 from sb3_ppo_scratch.observation_normalizer import absorb_rollout, attach_observation_normalizer, check_normalizable
 from sb3_ppo_scratch.rollout_buffers import default_rollout_buffer_class
 from sb3_ppo_scratch.rollout_collector import RolloutCollector
-from sb3_ppo_scratch.torch_threads import (
-    TorchThreads,
-    choose_threads,
-    has_convolutions,
-    threads_restored,
-    use_threads,
-)
+from sb3_ppo_scratch.torch_threads import TorchThreads, choose_threads, threads_restored, use_threads
 from sb3_ppo_scratch.update_choice import UpdateChoice
 from sb3_ppo_scratch.update_stats import UpdateStats, explained_variance
 from sb3_ppo_scratch.updates.autograd import free_graph
@@ -54,8 +50,6 @@ SelfPPOScratch = TypeVar("SelfPPOScratch", bound="PPOScratch")
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-FloatOrSchedule = float | Schedule
-"""A constant, or a callable of the remaining progress (1 at the beginning of `learn`, 0 at its end)."""
 NOT_SAVED = ("_choose_device", "_keep_buffer_class", "_update_choice", "_announced_update")
 """Attributes that a new model makes anew."""
 TB_LOG_NAME = "PPO"
@@ -93,7 +87,7 @@ def _with_chosen_threads(
     return with_threads
 
 
-class PPOScratch(RolloutCollector):
+class PPOScratch(LiveAttributes, RolloutCollector):
     """Proximal Policy Optimization with the clipped objective, a drop-in for SB3's PPO.
 
     Every argument of SB3's PPO has the same name, place, meaning and default here; with equal arguments, seed and one
@@ -284,74 +278,12 @@ class PPOScratch(RolloutCollector):
         if self._choose_device:
             self._move_to_fastest_device()
 
-    @property
-    def gamma(self) -> float:
-        """Discount factor; a change reaches the rollout buffer, which keeps a copy, at once."""
-        return float(vars(self)["gamma"])
-
-    @gamma.setter
-    def gamma(self, value: float) -> None:
-        """Set it, here and in the buffer."""
-        self._set_here_and_in_buffer("gamma", value)
-
-    @property
-    def gae_lambda(self) -> float:
-        """GAE's trade-off; a change reaches the rollout buffer, which keeps a copy, at once."""
-        return float(vars(self)["gae_lambda"])
-
-    @gae_lambda.setter
-    def gae_lambda(self, value: float) -> None:
-        """Set it, here and in the buffer."""
-        self._set_here_and_in_buffer("gae_lambda", value)
-
-    def _set_here_and_in_buffer(self, name: str, value: float) -> None:
-        """Store an attribute where SB3's `save` and `load` expect it, and where it acts.
-
-        Args:
-            name: The attribute's name, the same in the buffer.
-            value: Its value.
-        """
-        vars(self)[name] = value
-        if "rollout_buffer" in vars(self):
-            setattr(self.rollout_buffer, name, value)
-
-    @property
-    def learning_rate(self) -> FloatOrSchedule:
-        """Learning rate or schedule; a change replaces `lr_schedule`, which is what acts, at once."""
-        value: FloatOrSchedule = vars(self)["learning_rate"]
-        return value
-
-    @learning_rate.setter
-    def learning_rate(self, value: FloatOrSchedule) -> None:
-        """Set it, and the schedule that acts."""
-        vars(self)["learning_rate"] = value
-        if "lr_schedule" in vars(self):
-            self._setup_lr_schedule()
-
-    @property
-    def normalize_observations(self) -> bool:
-        """Whether the policy normalises observations; decided when it is built."""
-        return bool(vars(self)["normalize_observations"])
-
-    @normalize_observations.setter
-    def normalize_observations(self, value: bool) -> None:
-        """Set it, as long as there is no policy.
-
-        Raises:
-            ArgumentError: If the policy has been built otherwise.
-        """
-        if "policy" in vars(self) and value != self.normalize_observations:
-            raise ArgumentError(
-                f"`normalize_observations` cannot become {value!r} once the policy is built: it is part of the policy; "
-                "make a new model."
-            )
-        vars(self)["normalize_observations"] = value
-
     def _move_to_fastest_device(self) -> None:
-        """Resolve `device="auto"` once the network is known: a GPU, if there is one, pays only for convolutions."""
-        if not (has_convolutions(self.policy) and th.cuda.is_available()):
+        """Resolve `device="auto"` once the network is known."""
+        device = fastest_device(self.policy)
+        if device == self.device:
             return
-        self.device = th.device("cuda")
+        self.device = device
         self.policy = self.policy.to(self.device)
         self.rollout_buffer.device = self.device
         if self.seed is not None:
@@ -366,22 +298,14 @@ class PPOScratch(RolloutCollector):
         Args:
             mlp_class_name: Not needed here.
         """
-        if self.device.type != "cpu" and not has_convolutions(self.policy):
-            warnings.warn(
-                f"You are trying to run PPO on the GPU ({self.device}), but a policy without convolutions is faster "
-                "on the CPU: pass device='auto' or device='cpu'. It will train, only slower.",
-                stacklevel=2,
-            )
+        warning = slow_device_warning(self.device, self.policy)
+        if warning is not None:
+            warnings.warn(warning, stacklevel=2)
 
     def _announce_device(self) -> None:
         """Say which device is used, and, if `device="auto"` chose it, why."""
         if self.verbose >= 1:
-            reason = ""
-            if self._choose_device and has_convolutions(self.policy):
-                reason = " (auto: a GPU if there is one, since the policy has convolutions)"
-            elif self._choose_device:
-                reason = " (auto: the policy has no convolutions, and is faster there)"
-            print(f"Using {self.device} device{reason}")
+            print(f"Using {self.device} device" + (explain_device(self.policy) if self._choose_device else ""))
 
     def learn(
         self: SelfPPOScratch,
@@ -620,7 +544,6 @@ class PPOScratch(RolloutCollector):
         memo[id(self)] = duplicate
         logger = vars(self).get("_logger")
         memo[id(logger)] = logger
-        memo[id(self._update_choice)] = UpdateChoice()
         duplicate.__dict__.update(copy.deepcopy(self.__dict__, memo))
         return duplicate
 

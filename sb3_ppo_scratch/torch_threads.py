@@ -9,24 +9,32 @@ Small networks lose on several threads: handing out a 64 x 64 product takes long
 """
 
 import functools
+import itertools
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch as th
 from threadpoolctl import ThreadpoolController
 
+from sb3_ppo_scratch.devices import has_convolutions
+
 TorchThreads = Literal["auto"] | int | None
 """`"auto"`: one thread on the CPU for networks without convolutions, unless parameters times minibatch size reach
 `WORTH_SEVERAL_THREADS`; a number; None: leave torch's setting alone."""
 
-CONVOLUTIONS = (th.nn.Conv1d, th.nn.Conv2d, th.nn.Conv3d)
 WORTH_SEVERAL_THREADS = 2**24
 """Parameters times minibatch size from which on a minibatch takes less time on two threads than on one (measured:
 docs/decisions.md)."""
+
+_SIZES: WeakKeyDictionary[th.nn.Module, float] = WeakKeyDictionary()
+"""Parameters of each network when it was first asked for, infinitely many if it has convolutions. Counting takes as
+long as a step of small environments; a network that changes later may be a little slower than it could be."""
 
 
 class _OpenBlocks:
@@ -50,18 +58,6 @@ def keep_current_threads() -> None:
     _UserSetting.kept = True
 
 
-def has_convolutions(module: th.nn.Module) -> bool:
-    """Tell whether a network is worth several threads or a GPU.
-
-    Args:
-        module: The network.
-
-    Returns:
-        Whether any part of it is a convolution.
-    """
-    return any(isinstance(part, CONVOLUTIONS) for part in module.modules())
-
-
 def choose_threads(setting: TorchThreads, policy: th.nn.Module, batch_size: int, outside: int) -> int:
     """Turn the setting into a number of threads.
 
@@ -78,11 +74,15 @@ def choose_threads(setting: TorchThreads, policy: th.nn.Module, batch_size: int,
         return setting
     if setting is None or _UserSetting.kept:
         return outside
-    modules = list(policy.modules())
-    parameters = [each for module in modules for each in module._parameters.values() if each is not None]
-    is_large = batch_size * sum(map(th.Tensor.numel, parameters)) >= WORTH_SEVERAL_THREADS
-    on_cpu = all(parameter.is_cpu for parameter in parameters)
-    return outside if is_large or not on_cpu or any(isinstance(module, CONVOLUTIONS) for module in modules) else 1
+    size = _SIZES.get(policy)
+    if size is None:
+        size = _SIZES[policy] = math.inf if has_convolutions(policy) else _count_parameters(policy)
+    on_cpu = all(parameter.is_cpu for parameter in itertools.islice(policy.parameters(), 1))
+    return 1 if on_cpu and size * batch_size < WORTH_SEVERAL_THREADS else outside
+
+
+def _count_parameters(module: th.nn.Module) -> int:
+    return sum(map(th.Tensor.numel, module.parameters()))
 
 
 def use_threads(count: int) -> None:

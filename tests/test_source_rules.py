@@ -89,11 +89,11 @@ FLOORS = [
     ["__init__"],
     ["zoo", "benchmark"],
     ["ppo_scratch", "vec_env"],
-    ["rollout_collector"],
+    ["rollout_collector", "live_attributes"],
     ["acting", "update_choice"],
     ["observation_normalizer", "update_stats", "rollout_buffers"],
     ["updates", "argument_checks", "torch_threads", "advantages", "post_import", "wrappers", "hyperparams"],
-    ["errors"],
+    ["errors", "devices"],
 ]
 """Files and folders from the top floor down; each imports only from floors below it (docs/decisions.md)."""
 

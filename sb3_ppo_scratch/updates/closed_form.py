@@ -5,6 +5,7 @@ is not: the distributions (`heads.py`), the layers (`mlp.py`), and Adam and the 
 derivation stands in docs/closed-form.md. As in `mlp.py`, the batch is the last axis.
 """
 
+import functools
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -204,12 +205,23 @@ class ColumnsOfRollout:
             Minibatches.
         """
         rows = shuffle_rows(self._buffer)
+        if len(rows) <= batch_size:
+            yield self._everything  # no order: what is computed from a minibatch are means over it
+            return
         n_at_once = batch_size * max(1, BYTES_AT_ONCE // (batch_size * self._inputs.bytes_per_observation))
         for start in range(0, len(rows), n_at_once):
             picked = rows[start : start + n_at_once]
             observations = self._inputs(self._buffer.observations.take(picked, axis=0))
             others = self._others.take(picked, axis=1)
-            actions, figures = others[: self._action_dim], others[self._action_dim :]
             for first in range(0, len(picked), batch_size):
                 some = slice(first, first + batch_size)
-                yield Columns(observations[:, some], actions[:, some], *figures[:, some])
+                yield self._columns(observations[:, some], others[:, some])
+
+    @functools.cached_property
+    def _everything(self) -> Columns:
+        """The whole rollout as one minibatch."""
+        return self._columns(self._inputs(self._buffer.observations), self._others)
+
+    def _columns(self, observations: Array, others: Array) -> Columns:
+        """Give transitions' observations, shape (n_inputs, batch), and their other rows, shape (n, batch), names."""
+        return Columns(observations, others[: self._action_dim], *others[self._action_dim :])

@@ -10,11 +10,46 @@ those that are dictionaries (parts, parameters, hooks), and on code that does no
 
 import itertools
 import operator
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 OF_PARAMETERS = operator.attrgetter("requires_grad", "_backward_hooks", "_post_accumulate_grad_hooks")
+
+
+class Entries:
+    """What some dictionaries hold now.
+
+    Args:
+        dictionaries: Any.
+    """
+
+    def __init__(self, dictionaries: Iterable[Mapping[Any, Any]]) -> None:
+        # Views, which show what the dictionaries hold whenever they are looked at.
+        self._views = [dictionary.values() for dictionary in dictionaries]
+        self._objects = self._look()
+
+    def are_the_same(self) -> bool:
+        """Tell whether they hold the very same objects, in the same order."""
+        objects = self._look()
+        return len(objects) == len(self._objects) and all(map(operator.is_, objects, self._objects))
+
+    def _look(self) -> list[Any]:
+        return list(itertools.chain.from_iterable(self._views))
+
+
+def parts_of(module: th.nn.Module) -> Entries:
+    """Look at what a module consists of.
+
+    Args:
+        module: The module.
+
+    Returns:
+        All modules and parameters in it, at any depth.
+    """
+    return Entries(parts for each in module.modules() for parts in (each._modules, each._parameters) if parts)
 
 
 class Snapshot:
@@ -29,9 +64,7 @@ class Snapshot:
         attributes = [vars(part) for part in (*policy.modules(), policy.optimizer)]
         entries = [each for attribute in attributes for each in attribute.values() if isinstance(each, dict)]
         states = policy.optimizer.state.values()
-        # Views, which show what the dictionaries hold whenever they are looked at.
-        self._views = [dictionary.values() for dictionary in (*attributes, *entries, *states)]
-        self._objects, self._values = self._look_at_objects(), self._look_at_values()
+        self._entries, self._values = Entries((*attributes, *entries, *states)), self._look_at_values()
 
     def is_current(self, policy: ActorCriticPolicy) -> bool:
         """Tell whether a policy is this one and everything about it is as it was, its parameters' values excepted.
@@ -44,15 +77,7 @@ class Snapshot:
         """
         if policy is not self._policy or policy.optimizer is not self._optimizer:
             return False
-        objects = self._look_at_objects()
-        return (
-            len(objects) == len(self._objects)
-            and all(map(operator.is_, objects, self._objects))
-            and self._look_at_values() == self._values
-        )
-
-    def _look_at_objects(self) -> list[Any]:
-        return list(itertools.chain.from_iterable(self._views))
+        return self._entries.are_the_same() and self._look_at_values() == self._values
 
     def _look_at_values(self) -> list[Any]:
         """List what may be equal without being the same; the learning rate may be any number."""

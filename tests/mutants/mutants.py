@@ -782,6 +782,12 @@ UPDATES = [
             "pass",
         ),
         (
+            "whole-rollout-in-place-of-minibatches",
+            "one step for a rollout of two minibatches (closed form)",
+            "if len(rows) <= batch_size:",
+            "if len(rows) <= 2 * batch_size:",
+        ),
+        (
             "columns-mixed",
             "actions and advantages of other transitions (closed form)",
             "self._others.take(picked, axis=1)",
@@ -1432,7 +1438,7 @@ OWN_FEATURES_AND_FILES = [
     Mutant(
         "buffer-keeps-its-discount",
         "gamma and gae_lambda changed by a callback do not reach the buffer",
-        f"{OURS}.ppo_scratch",
+        f"{OURS}.live_attributes",
         "setattr(self.rollout_buffer, name, value)",
         "pass",
         (PPO_SCRATCH,),
