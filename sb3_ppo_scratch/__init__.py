@@ -1,6 +1,6 @@
 """PPO from scratch for Stable-Baselines3 and rl_zoo3.
 
-Importing this package costs next to nothing: `PPOScratch` is loaded when it is first used (PEP 562), and the
+Importing this package costs next to nothing: algorithms are loaded when they are first used (PEP 562), and the
 LunarLander-v2 ids are registered once Gymnasium is there, so `gym.make("sb3_ppo_scratch:LunarLander-v2")` works too.
 """
 
@@ -12,10 +12,11 @@ from sb3_ppo_scratch.post_import import call_after_import, is_being_imported
 
 if TYPE_CHECKING:
     from sb3_ppo_scratch.ppo_scratch import PPOScratch
+    from sb3_ppo_scratch.reinforce import ReinforceScratch
 
 __version__ = "0.1.0"
 
-__all__ = ["PPOScratch", "__version__"]
+__all__ = ["PPOScratch", "ReinforceScratch", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -34,6 +35,10 @@ def __getattr__(name: str) -> Any:
         from sb3_ppo_scratch.ppo_scratch import PPOScratch
 
         return PPOScratch
+    if name == "ReinforceScratch":
+        from sb3_ppo_scratch.reinforce import ReinforceScratch
+
+        return ReinforceScratch
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

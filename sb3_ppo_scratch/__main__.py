@@ -9,6 +9,7 @@ from pathlib import Path
 from sb3_ppo_scratch import __version__
 from sb3_ppo_scratch.benchmark.commands import add_benchmark_commands
 from sb3_ppo_scratch.errors import ArgumentError, ArgumentTypeError
+from sb3_ppo_scratch.film.commands import add_film_command
 from sb3_ppo_scratch.hyperparams import hyperparams_folder
 from sb3_ppo_scratch.zoo.commands import ZOO_COMMANDS, ConfigError, run_zoo_command
 
@@ -32,6 +33,7 @@ EXAMPLES = """examples:
   python -m sb3_ppo_scratch hyperparams --copy .  a copy to edit, for use with `train -conf FILE`
   python -m sb3_ppo_scratch benchmark speed --quick
                                                   steps per second beside stock PPO, in about two minutes
+  python -m sb3_ppo_scratch film logs/ppo_scratch/LunarLander-v2_1/LunarLander-v2.zip --out lander.gif
 """
 
 
@@ -55,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     hyperparams.add_argument("--copy", metavar="DIR", type=Path, help="folder to copy the files to")
     hyperparams.set_defaults(run=run_hyperparams_command)
     add_benchmark_commands(commands)
+    add_film_command(commands)
     return parser
 
 

@@ -1,6 +1,6 @@
 """Checks of constructor arguments: each names the argument, the value received and what to do.
 
-What is here: one function per kind of argument, and `check_arguments` for all those of `PPOScratch`. What is not:
+What is here: one function per kind of argument, and `check_arguments` for all those of an algorithm. What is not:
 anything that runs on the load path, where files with other values (rl_zoo3 plays with `clip_range=0`) have to work.
 """
 
@@ -16,10 +16,16 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy, MultiInputActorCriticPolicy
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule
 
+from sb3_ppo_scratch.advantages import Baseline
 from sb3_ppo_scratch.errors import ArgumentError, ArgumentTypeError, UnsupportedSpaceError
 
 UpdateName = Literal["auto", "autograd", "closed_form"]
 """Ways of updating."""
+AdvantageName = Literal["gae", "monte_carlo"]
+"""Ways of judging actions."""
+KlMode = Literal["none", "early_stop", "penalty", "adaptive_lr", "rollback"]
+"""Nothing; stop before a minibatch (SB3's `target_kl`); a term of the loss; a factor of the learning rate; stop and
+return to the last parameters inside the bound."""
 
 
 @contextmanager
@@ -47,7 +53,7 @@ def sb3_errors_named(what: str) -> Iterator[None]:
 
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:
-    """Check every argument of `PPOScratch` that can be checked without the environment.
+    """Check every argument of `PPOScratch` that can be checked without the environment, kl_mode's target excepted.
 
     Args:
         arguments: The constructor's arguments by name; other names are ignored.
@@ -56,23 +62,28 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
         ArgumentTypeError: If one has a wrong type.
         ArgumentError: If one has an unusable value.
     """
-    for name, example in (("n_steps", 2048), ("batch_size", 64), ("n_epochs", 10), ("stats_window_size", 100)):
+    check_common_arguments(arguments)
+    for name, example in (("n_steps", 2048), ("n_epochs", 10)):
         check_positive_integer(name, arguments[name], remedy=f"pass for example {name}={example}")
-    check_fraction("gamma", arguments["gamma"], remedy="0.99 is usual")
+    if arguments["batch_size"] is not None:
+        check_positive_integer("batch_size", arguments["batch_size"], remedy="pass for example batch_size=64")
     check_fraction("gae_lambda", arguments["gae_lambda"], remedy="0.95 is usual")
-    for name in ("ent_coef", "vf_coef"):
-        check_finite(name, arguments[name])
-    check_positive("max_grad_norm", arguments["max_grad_norm"], remedy="float('inf') turns clipping off")
-    check_schedule("learning_rate", arguments["learning_rate"], zero_allowed=True)
-    check_schedule("clip_range", arguments["clip_range"], zero_allowed=False)
-    if arguments["clip_range_vf"] is not None:
-        remedy = "None turns value clipping off"
-        check_schedule("clip_range_vf", arguments["clip_range_vf"], zero_allowed=False, remedy=remedy)
+    for name in ("clip_range", "clip_range_vf"):
+        if arguments[name] is not None:
+            check_schedule(name, arguments[name], zero_allowed=False, remedy="None turns clipping off")
     if arguments["target_kl"] is not None:
         check_positive("target_kl", arguments["target_kl"], remedy="None turns early stopping off")
-    for name in ("normalize_advantage", "use_sde", "normalize_observations"):
+    if arguments["sde_sample_freq"] != -1:
+        check_positive_integer("sde_sample_freq", arguments["sde_sample_freq"], remedy="-1 means once per rollout")
+    check_choice("kl_mode", arguments["kl_mode"], (None, *get_args(KlMode)))
+    check_positive("kl_coef", arguments["kl_coef"])
+    check_choice("advantage", arguments["advantage"], get_args(AdvantageName))
+    for name in ("normalize_advantage", "use_sde", "critic"):
         check_choice(name, arguments[name], (True, False))
-    check_objects(arguments)
+    if arguments["normalize_returns"] and arguments["advantage"] != "monte_carlo":
+        raise ArgumentError(
+            "`normalize_returns=True` needs advantage='monte_carlo': GAE's returns contain value estimates."
+        )
     if arguments["normalize_advantage"] and arguments["batch_size"] == 1:
         raise ArgumentError(
             "`batch_size` must be greater than 1 with normalize_advantage=True, got 1: normalising a single "
@@ -80,8 +91,49 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
         )
 
 
+def check_common_arguments(arguments: Mapping[str, Any]) -> None:
+    """Check the arguments that all algorithms have.
+
+    Args:
+        arguments: The constructor's arguments by name; other names are ignored.
+
+    Raises:
+        ArgumentTypeError: If one has a wrong type.
+        ArgumentError: If one has an unusable value.
+    """
+    if arguments["n_episodes"] is not None:
+        check_positive_integer("n_episodes", arguments["n_episodes"], remedy="pass for example n_episodes=4")
+    check_positive_integer("stats_window_size", arguments["stats_window_size"], remedy="100 is usual")
+    check_fraction("gamma", arguments["gamma"], remedy="0.99 is usual")
+    for name in ("ent_coef", "vf_coef"):
+        check_finite(name, arguments[name])
+    check_positive("max_grad_norm", arguments["max_grad_norm"], remedy="float('inf') turns clipping off")
+    check_schedule("learning_rate", arguments["learning_rate"], zero_allowed=True)
+    if arguments["adam_epsilon"] is not None:
+        check_positive("adam_epsilon", arguments["adam_epsilon"], remedy="1e-5 is usual")
+    for name in ("normalize_observations", "normalize_returns", "share_features", "orthogonal_init"):
+        check_choice(name, arguments[name], (True, False))
+    check_objects(arguments)
+
+
+def check_reinforce_arguments(arguments: Mapping[str, Any]) -> None:
+    """Check every argument of `ReinforceScratch` that can be checked without the environment.
+
+    Args:
+        arguments: The constructor's arguments by name; other names are ignored.
+
+    Raises:
+        ArgumentTypeError: If one has a wrong type.
+        ArgumentError: If one has an unusable value.
+    """
+    check_common_arguments(arguments)
+    check_positive_integer("n_episodes", arguments["n_episodes"], remedy="pass for example n_episodes=4")
+    check_choice("reward_to_go", arguments["reward_to_go"], (True, False))
+    check_choice("baseline", arguments["baseline"], get_args(Baseline))
+
+
 def check_objects(arguments: Mapping[str, Any]) -> None:
-    """Check those arguments of `PPOScratch` that are no numbers of the algorithm.
+    """Check those arguments that are no numbers of the algorithm.
 
     Args:
         arguments: The constructor's arguments by name; other names are ignored.
@@ -92,12 +144,10 @@ def check_objects(arguments: Mapping[str, Any]) -> None:
     """
     check_policy_and_environment(arguments["policy"], arguments["env"], needed=arguments["_init_setup_model"])
     for name in ("policy_kwargs", "rollout_buffer_kwargs"):
-        if not isinstance(arguments[name], Mapping | None):
+        if not isinstance(arguments.get(name), Mapping | None):
             raise ArgumentTypeError(f"`{name}` must be a dict or None, got {arguments[name]!r}.")
     if not isinstance(arguments["tensorboard_log"], str | os.PathLike | None):
         raise ArgumentTypeError(f"`tensorboard_log` must be a folder or None, got {arguments['tensorboard_log']!r}.")
-    if arguments["sde_sample_freq"] != -1:
-        check_positive_integer("sde_sample_freq", arguments["sde_sample_freq"], remedy="-1 means once per rollout")
     check_choice("update", arguments["update"], get_args(UpdateName))
     if arguments["torch_threads"] not in ("auto", None):
         remedy = "pass 'auto', None or a number of threads"

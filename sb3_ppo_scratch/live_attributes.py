@@ -1,16 +1,54 @@
-"""Hyperparameters that act at once when a callback, or anybody else, sets them during a run.
+"""Hyperparameters that act at once when a callback, or anybody else, sets them during a run, or refuse to be set then.
 
-What is here: attributes of which SB3 keeps a copy that would otherwise go on with the old value. What is not:
-attributes that are read whenever they are needed (`ppo_scratch.py`).
+What is here: attributes of which SB3 keeps a copy that would otherwise go on with the old value, and those that are
+part of the policy. What is not: attributes that are read whenever they are needed (`ppo_scratch.py`).
 """
+
+from typing import Any, Generic, TypeVar, overload
 
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import Schedule
 
 from sb3_ppo_scratch.errors import ArgumentError
 
+Value = TypeVar("Value")
 FloatOrSchedule = float | Schedule
 """A constant, or a callable of the remaining progress (1 at the beginning of `learn`, 0 at its end)."""
+
+
+class FixedOnceBuilt(Generic[Value]):
+    """An attribute that has done its work when the policy is built, and refuses to become something else later."""
+
+    def __set_name__(self, owner: type[Any], name: str) -> None:
+        """Remember the attribute's name."""
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any]) -> "FixedOnceBuilt[Value]": ...
+
+    @overload
+    def __get__(self, instance: object, owner: type[Any]) -> Value: ...
+
+    def __get__(self, instance: object | None, owner: type[Any]) -> "FixedOnceBuilt[Value] | Value":
+        """Read it."""
+        if instance is None:
+            return self
+        value: Value = vars(instance)[self._name]
+        return value
+
+    def __set__(self, instance: object, value: Value) -> None:
+        """Set it, as long as there is no policy.
+
+        Raises:
+            ArgumentError: If the policy has been built otherwise.
+        """
+        attributes = vars(instance)
+        if "policy" in attributes and value != attributes[self._name]:
+            raise ArgumentError(
+                f"`{self._name}` cannot become {value!r} once the policy is built: it is part of the policy; "
+                "make a new model."
+            )
+        attributes[self._name] = value
 
 
 class LiveAttributes(OnPolicyAlgorithm):
@@ -60,21 +98,8 @@ class LiveAttributes(OnPolicyAlgorithm):
         if "lr_schedule" in vars(self):
             self._setup_lr_schedule()
 
-    @property
-    def normalize_observations(self) -> bool:
-        """Whether the policy normalises observations; decided when it is built."""
-        return bool(vars(self)["normalize_observations"])
-
-    @normalize_observations.setter
-    def normalize_observations(self, value: bool) -> None:
-        """Set it, as long as there is no policy.
-
-        Raises:
-            ArgumentError: If the policy has been built otherwise.
-        """
-        if "policy" in vars(self) and value != self.normalize_observations:
-            raise ArgumentError(
-                f"`normalize_observations` cannot become {value!r} once the policy is built: it is part of the policy; "
-                "make a new model."
-            )
-        vars(self)["normalize_observations"] = value
+    normalize_observations = FixedOnceBuilt[bool]()
+    critic = FixedOnceBuilt[bool]()
+    share_features = FixedOnceBuilt[bool]()
+    orthogonal_init = FixedOnceBuilt[bool]()
+    adam_epsilon = FixedOnceBuilt[float | None]()

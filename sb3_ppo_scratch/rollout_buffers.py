@@ -1,4 +1,4 @@
-"""SB3's rollout buffers with this project's advantage estimate in place of theirs, and a leaner way to store a step.
+"""SB3's rollout buffers with this project's advantage estimates in place of theirs, and a leaner way to store a step.
 
 What is here: both, for array and for Dict observations. What is not: the arrays, shuffling and minibatches, which are
 inherited, so that the random streams are SB3's.
@@ -11,29 +11,25 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 
-from sb3_ppo_scratch.advantages import generalized_advantages
+from sb3_ppo_scratch.advantages import AdvantageEstimator, Trajectories, estimate_by_gae
 
 
 class _LeanRolloutBuffer(RolloutBuffer):
     """What both buffers below have in common: storing a step, and filling in advantages and returns at the end."""
 
+    estimator: AdvantageEstimator = staticmethod(estimate_by_gae)
+    """How they are estimated."""
+
     def compute_returns_and_advantage(self, last_values: th.Tensor, dones: np.ndarray) -> None:
-        """Fill `advantages` (GAE) and `returns` (advantages plus values: the targets of the value function).
+        """Fill `advantages` and `returns` (the targets of the value function).
 
         Args:
             last_values: Value estimates of the observations after the last step, shape (n_envs, 1) or (n_envs,).
             dones: Whether the last step ended its episode, shape (n_envs,).
         """
-        self.advantages = generalized_advantages(
-            self.rewards,
-            self.values,
-            self.episode_starts,
-            last_values.detach().cpu().numpy().reshape(-1),
-            dones,
-            gamma=self.gamma,
-            gae_lambda=self.gae_lambda,
-        )
-        self.returns = self.advantages + self.values
+        last = last_values.detach().cpu().numpy().reshape(-1)
+        trajectories = Trajectories(self.rewards, self.values, self.episode_starts, last, dones)
+        self.advantages, self.returns = self.estimator(trajectories, gamma=self.gamma, gae_lambda=self.gae_lambda)
 
     def _store_observations(self, obs: Any) -> None:
         """Store one step's observations at the current position.

@@ -1,7 +1,8 @@
 """Collecting a rollout: the policy acts, the environments step, the buffer fills.
 
 What is here: the loop over steps, with everything that SB3's own `collect_rollouts` does for callbacks, statistics and
-truncated episodes (tests run both and compare). What is not: how the policy acts (`acting.py`).
+truncated episodes (tests run both and compare). What is not: how the policy acts (`acting.py`), and when a rollout is
+complete (`rollout_ends.py`).
 
 On CartPole, learning with SB3's own loop around the same actor and buffer takes 1.04 to 1.08 times as long.
 """
@@ -10,6 +11,7 @@ from abc import abstractmethod
 from typing import Any
 
 import numpy as np
+import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
@@ -17,6 +19,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_ppo_scratch.acting import Actor, stack_observations
+from sb3_ppo_scratch.rollout_ends import AfterEpisodes, AfterSteps, RolloutEnd, Step
 
 
 class RolloutCollector(OnPolicyAlgorithm):
@@ -24,6 +27,10 @@ class RolloutCollector(OnPolicyAlgorithm):
 
     _last_obs: Any
     _last_episode_starts: Any
+    n_episodes: int | None
+    """Whole episodes per rollout; None: rollouts are of `n_steps` steps."""
+    timeout_bootstrap: bool
+    """Whether that is done for truncated episodes, too (see `_bootstraps`)."""
 
     @abstractmethod
     def _choose_actor(self) -> Actor:
@@ -33,6 +40,11 @@ class RolloutCollector(OnPolicyAlgorithm):
             Something that acts for the policy.
         """
 
+    @property
+    @abstractmethod
+    def _bootstraps(self) -> bool:
+        """Whether the value estimate of the last observation stands in for the rest of an episode that was cut."""
+
     def _fill_buffer(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
@@ -41,12 +53,12 @@ class RolloutCollector(OnPolicyAlgorithm):
         Callbacks find SB3's names among the local variables.
         """
         self.policy.set_training_mode(False)
-        rollout_buffer.reset()
+        end = self._begin_rollout(env, rollout_buffer, n_rollout_steps)
         if self.use_sde:
             self.policy.reset_noise(env.num_envs)
         callback.on_rollout_start()
         actor, n_steps = self._choose_actor(), 0
-        while n_steps < n_rollout_steps:
+        while not end.is_complete():
             if self._needs_new_noise(n_steps):
                 self.policy.reset_noise(env.num_envs)
             obs_tensor, actions, values, log_probs = actor.act(self._last_obs)
@@ -63,13 +75,31 @@ class RolloutCollector(OnPolicyAlgorithm):
             if not actor.is_current(self.policy):
                 actor = self._choose_actor()
             self._add_values_of_cut_episodes(actor, rewards, dones, infos)
-            rollout_buffer.add(self._last_obs, actions, rewards, self._last_episode_starts, values, log_probs)
+            end.add(Step(self._last_obs, actions, rewards, self._last_episode_starts, values, log_probs), dones)
             self._last_obs, self._last_episode_starts = new_obs, dones
         values = actor.values(new_obs)
-        rollout_buffer.compute_returns_and_advantage(last_values=values, dones=dones)
+        end.finish(values if self._bootstraps else th.zeros_like(values), dones)
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
+
+    def _begin_rollout(self, env: VecEnv, rollout_buffer: RolloutBuffer, n_rollout_steps: int) -> RolloutEnd:
+        """Empty the buffer, and bring the environments to where the rollout begins.
+
+        Args:
+            env: The training environments.
+            rollout_buffer: The buffer to fill.
+            n_rollout_steps: Steps per environment of a rollout that is counted in steps.
+
+        Returns:
+            What fills the buffer.
+        """
+        if self.n_episodes is None:
+            return AfterSteps(rollout_buffer, n_rollout_steps)
+        if not np.all(self._last_episode_starts):  # episodes that did not count in the last rollout
+            self._last_obs = env.reset()
+            self._last_episode_starts = np.ones(env.num_envs, dtype=bool)
+        return AfterEpisodes(rollout_buffer, self.n_episodes, env.num_envs)
 
     def _needs_new_noise(self, n_steps: int) -> bool:
         """Tell whether gSDE's noise is due to be sampled anew.
@@ -109,7 +139,7 @@ class RolloutCollector(OnPolicyAlgorithm):
             dones: Whether an episode has ended, shape (n_envs,).
             infos: One per environment.
         """
-        if not dones.any():
+        if not (self._bootstraps and self.timeout_bootstrap and dones.any()):
             return
         cut = [
             index

@@ -4,7 +4,7 @@ What is here: collecting figures without waiting for the device at each minibatc
 figures (`updates/losses.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch as th
@@ -33,14 +33,42 @@ class UpdateStats:
         columns = zip(*self._rows, strict=True)
         return {name: _mean(column) for name, column in zip(MinibatchFigures._fields, columns, strict=False)}
 
-    def record(self, logger: Logger) -> None:
-        """Write every mean as `train/<figure>`.
+    def maximum(self, name: str) -> float:
+        """Find a figure's largest value.
+
+        Args:
+            name: A field of `MinibatchFigures`.
+
+        Returns:
+            The value.
+        """
+        return max(float(getattr(row, name)) for row in self._rows)
+
+    def last(self, name: str) -> float:
+        """Give a figure's value in the last minibatch.
+
+        Args:
+            name: A field of `MinibatchFigures`.
+
+        Returns:
+            The value.
+        """
+        return float(getattr(self._rows[-1], name))
+
+    def __len__(self) -> int:
+        """Count the minibatches seen."""
+        return len(self._rows)
+
+    def record(self, logger: Logger, *, without: Collection[str] = ()) -> None:
+        """Write means as `train/<figure>`.
 
         Args:
             logger: SB3's logger; its keys for these figures are the same as stock PPO's.
+            without: Figures to leave out.
         """
         for name, mean in self.means().items():
-            logger.record(f"train/{name}", mean)
+            if name not in without:
+                logger.record(f"train/{name}", mean)
 
 
 def _mean(figures: Sequence[Figure]) -> float:

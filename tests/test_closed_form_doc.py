@@ -94,7 +94,7 @@ def test_the_code_computes_what_the_example_does(code: str) -> None:
     )
     settings = UpdateSettings(
         clip_range=names["clip_range"], clip_range_vf=names["clip_range_vf"], normalize_advantage=True,
-        ent_coef=names["ent_coef"], vf_coef=names["vf_coef"], max_grad_norm=1.0, target_kl=None,
+        ent_coef=names["ent_coef"], vf_coef=names["vf_coef"], max_grad_norm=1.0,
     )  # fmt: skip
     figures = objective.evaluate(columns, settings)
     objective.backward(settings)

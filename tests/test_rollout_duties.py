@@ -366,7 +366,7 @@ def test_minibatch_of_discrete_actions_has_one_log_probability_each_and_the_loss
     batch = RolloutBufferSamples(*(th.as_tensor(np.asarray(column, np.float32)) for column in columns))
     settings = UpdateSettings(
         clip_range=0.2, clip_range_vf=None, normalize_advantage=False,
-        ent_coef=0.0, vf_coef=0.5, max_grad_norm=1.0, target_kl=None,
+        ent_coef=0.0, vf_coef=0.5, max_grad_norm=1.0,
     )  # fmt: skip
     figures = evaluate_minibatch(model.policy, batch, settings).figures
     # Smaller of clipped and unclipped: 1.2 * 1, 0.5 * 1, 1 * -2, 1.1 * 3, on average 0.75; every value is wrong by 2.

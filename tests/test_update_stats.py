@@ -16,10 +16,10 @@ from sb3_ppo_scratch.updates.update import MinibatchFigures
 @pytest.mark.parametrize("number", [float, th.tensor], ids=["numbers", "tensors"])
 def test_means_are_taken_over_all_minibatches_and_logged_under_stocks_keys(number: Callable[[float], Any]) -> None:
     stats = UpdateStats()
-    stats.add(MinibatchFigures(*map(number, (1.0, 2.0, 3.0, 4.0, 5.0, 0.5))))
-    stats.add(MinibatchFigures(*map(number, (3.0, 4.0, 5.0, 6.0, 7.0, 0.25))))
+    stats.add(MinibatchFigures(*map(number, (1.0, 2.0, 3.0, 4.0, 5.0, 0.5, 0.1))))
+    stats.add(MinibatchFigures(*map(number, (3.0, 4.0, 5.0, 6.0, 7.0, 0.25, 0.3))))
     logger = Logger(folder=None, output_formats=[])
-    stats.record(logger)
+    stats.record(logger, without=("kl",))
     assert dict(logger.name_to_value) == {
         "train/loss": 2.0,
         "train/policy_gradient_loss": 3.0,
@@ -28,6 +28,12 @@ def test_means_are_taken_over_all_minibatches_and_logged_under_stocks_keys(numbe
         "train/approx_kl": 6.0,
         "train/clip_fraction": 0.375,
     }
+
+
+    assert len(stats) == 2
+    assert stats.maximum("kl") == pytest.approx(0.3)
+    assert stats.last("kl") == pytest.approx(0.3)
+    assert stats.means()["kl"] == pytest.approx(0.2)
 
 
 def test_means_of_no_minibatch_are_empty() -> None:

@@ -17,7 +17,7 @@ from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from sb3_ppo_scratch import PPOScratch
+from sb3_ppo_scratch import PPOScratch, ReinforceScratch
 from tests.envs import EndingsEnv
 
 BOX = spaces.Box(-0.5, 0.5, (2,), np.float32)
@@ -57,6 +57,37 @@ def test_file_of_one_opens_in_the_other_and_both_act_and_learn_on_identically(
     vectors = [th.nn.utils.parameters_to_vector(model.policy.parameters()) for model in (written, read)]
     assert (vectors[0] - vectors[1]).abs().max() <= 1e-6
     assert read.num_timesteps == written.num_timesteps == 48
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"n_episodes": 2},
+        {"advantage": "monte_carlo"},
+        {"timeout_bootstrap": False},
+        {"kl_mode": "penalty", "target_kl": 0.1},
+        {"kl_mode": "adaptive_lr", "target_kl": 0.1},
+        {"kl_mode": "rollback", "target_kl": 0.1},
+    ],
+    ids=str,
+)
+def test_file_that_stock_would_continue_otherwise_is_refused_by_stock_and_read_here(
+    arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    env = environment(spaces.Discrete(3), None)
+    model = PPOScratch("MlpPolicy", env, n_steps=8, batch_size=8, seed=0, **arguments)
+    model.save(tmp_path / "model")
+    assert model.rollout_buffer_kwargs == {}
+    with pytest.raises(TypeError, match="this_file_needs_sb3_ppo_scratch"):
+        PPO.load(tmp_path / "model")
+    assert PPOScratch.load(tmp_path / "model", env=env).learn(16).rollout_buffer_kwargs == {}
+
+
+def test_file_of_reinforce_is_refused_by_stock(tmp_path: Path) -> None:
+    model = ReinforceScratch("MlpPolicy", environment(spaces.Discrete(3), None), baseline="value")
+    model.save(tmp_path / "model")
+    with pytest.raises(TypeError, match="this_file_needs_sb3_ppo_scratch"):
+        PPO.load(tmp_path / "model")
 
 
 def pickled_modules(path: Path) -> set[str]:

@@ -20,6 +20,7 @@ from ._checks import as_finite_number, as_whole_number
 
 BinIndex: TypeAlias = int | np.integer[Any] | NDArray[np.integer[Any]]
 Atoms: TypeAlias = NDArray[np.floating[Any]]
+Bins: TypeAlias = int | list[int | list[float]]
 
 _LARGEST_INDEX = int(np.iinfo(np.int64).max)
 _ADVICE = "give a count, or one list of atoms per action dimension, e.g. bins=[[-1.0, 0.0, 1.0]]"
@@ -59,7 +60,7 @@ class BinAction(gym.ActionWrapper[ObsType, BinIndex, Atoms], RecordConstructorAr
     def __init__(
         self,
         env: gym.Env[ObsType, Atoms],
-        bins: int | list[int | list[float]],
+        bins: Bins,
         flat: bool = False,
     ) -> None:
         """Wrap `env`.
@@ -81,15 +82,10 @@ class BinAction(gym.ActionWrapper[ObsType, BinIndex, Atoms], RecordConstructorAr
         self._box = _as_bounded_box(env.action_space)
         if not isinstance(flat, bool):
             raise TypeError(f"flat={flat!r} must be True or False")
-        entries, recorded = _as_entries(bins, self._box.low.size)
-        RecordConstructorArgs.__init__(self, bins=recorded, flat=flat)
+        RecordConstructorArgs.__init__(self, bins=_as_entries(bins, self._box.low.size)[1], flat=flat)
 
-        bounds = zip(self._box.low.ravel(), self._box.high.ravel(), strict=True)
         self.flat = flat
-        self.atoms: tuple[Atoms, ...] = tuple(
-            _make_atoms(f"bins[{dimension}]", entry, low, high)
-            for dimension, (entry, (low, high)) in enumerate(zip(entries, bounds, strict=True))
-        )
+        self.atoms = make_atoms(self._box, bins)
         self._n_bins = np.array([len(values) for values in self.atoms], dtype=np.int64)
         self._dimensions = np.arange(len(self.atoms))
         # Rows of unequal length are filled up with NaN, which no checked index can reach.
@@ -127,6 +123,29 @@ class BinAction(gym.ActionWrapper[ObsType, BinIndex, Atoms], RecordConstructorAr
             indices = np.array(np.unravel_index(int(indices), self._n_bins))
         chosen: Atoms = self._table[self._dimensions, indices]
         return chosen.reshape(self._box.shape)
+
+
+def make_atoms(space: gym.Space[Any], bins: Bins) -> tuple[Atoms, ...]:
+    """Choose the values that stand for each dimension of a continuous action space.
+
+    Args:
+        space: A bounded Box of floats, any shape.
+        bins: As for `BinAction`.
+
+    Returns:
+        For each action dimension in row-major order its values, shape (n_bins,), in the Box's dtype, ascending.
+
+    Raises:
+        TypeError: If the space is not a Box of floats, a count is not an integer or an atom not a number.
+        ValueError: If the Box is unbounded or empty, or `bins` does not fit it.
+    """
+    box = _as_bounded_box(space)
+    entries, _ = _as_entries(bins, box.low.size)
+    bounds = zip(box.low.ravel(), box.high.ravel(), strict=True)
+    return tuple(
+        _make_atoms(f"bins[{dimension}]", entry, low, high)
+        for dimension, (entry, (low, high)) in enumerate(zip(entries, bounds, strict=True))
+    )
 
 
 def _as_bounded_box(space: gym.Space[Any]) -> Box:

@@ -4,6 +4,7 @@ What is here: evaluating the objective on a minibatch, and applying its gradient
 derivatives (`losses.py`) and the loop over epochs and minibatches (`ppo_scratch.py`).
 """
 
+import copy
 import functools
 import threading
 from collections.abc import Iterator
@@ -18,12 +19,15 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import DictRolloutBufferSamples, RolloutBufferSamples
 
 from sb3_ppo_scratch.updates import losses
+from sb3_ppo_scratch.updates.exact_kl import describe_distribution, kl_from
 from sb3_ppo_scratch.updates.flat_memory import FlatMemory, check_flat, keep_flat
 from sb3_ppo_scratch.updates.minibatches import flatten, is_passed_over_as_sb3_does, shuffle_rows
 from sb3_ppo_scratch.updates.update import MinibatchFigures, NotCoveredError, UpdateSettings
 
 BYTES_ON_DEVICE = 2**30
 """Observations of a rollout that together take more stay where they are until their minibatch comes."""
+DESCRIBED_AT_ONCE = 256
+"""Transitions whose old distributions are described by one pass through the network."""
 Samples = RolloutBufferSamples | DictRolloutBufferSamples
 """A minibatch: fields of shape (batch, ...); observations may be a dict of such tensors."""
 
@@ -53,7 +57,17 @@ class Evaluation(NamedTuple):
     """To be logged, 0-d tensors on the policy's device."""
 
 
-def evaluate_minibatch(policy: ActorCriticPolicy, batch: Samples, settings: UpdateSettings) -> Evaluation:
+class DescribedSamples(NamedTuple):
+    """A minibatch, with what the policy that collected it would have done."""
+
+    samples: Samples
+    old_distributions: th.Tensor
+    """As `describe_distribution` gives them, shape (batch, n_parameters)."""
+
+
+def evaluate_minibatch(
+    policy: ActorCriticPolicy, batch: Samples, settings: UpdateSettings, old_distributions: th.Tensor | None = None
+) -> Evaluation:
     """Evaluate PPO's objective on one minibatch.
 
     The graph ends at the policy's outputs: the loss's derivatives by them are short formulas, and on a small network
@@ -63,6 +77,7 @@ def evaluate_minibatch(policy: ActorCriticPolicy, batch: Samples, settings: Upda
         policy: The policy to be improved.
         batch: Transitions of the last rollout, each field with shape (batch, ...).
         settings: Clip ranges and weights of the terms.
+        old_distributions: As in `DescribedSamples`, shape (batch, n_parameters); None: divergences are estimated.
 
     Returns:
         The outputs with the loss's derivatives by them, from which torch goes on to the parameters, and the figures.
@@ -70,6 +85,9 @@ def evaluate_minibatch(policy: ActorCriticPolicy, batch: Samples, settings: Upda
     actions = actions_as_taken(batch.actions, policy.action_space)
     values, log_prob, entropy = policy.evaluate_actions(batch.observations, actions)
     outputs = [log_prob, values.flatten()]
+    divergences = None
+    if old_distributions is not None:
+        divergences = kl_from(old_distributions, policy.get_distribution(batch.observations))
     with th.no_grad():
         advantages = batch.advantages
         if settings.normalize_advantage:
@@ -84,27 +102,36 @@ def evaluate_minibatch(policy: ActorCriticPolicy, batch: Samples, settings: Upda
         elif settings.ent_coef != 0:
             outputs.append(entropy)
             derivatives.append(th.full_like(entropy, -settings.ent_coef / entropy.numel()))
+        if settings.kl_coef != 0 and divergences is not None:
+            outputs.append(divergences)
+            derivatives.append(th.full_like(divergences, settings.kl_coef / len(divergences)))
+        elif settings.kl_coef != 0:  # of the estimate
+            by_log_prob += (ratio - 1) * (settings.kl_coef / len(ratio))
         value_loss, entropy_loss = losses.value_loss(*errors), losses.entropy_loss(entropy, log_prob)
-        figures = _figures(log_ratio, ratio, advantages, value_loss, entropy_loss, settings)
+        approx_kl = losses.approximate_kl(log_ratio)
+        kl = approx_kl if divergences is None else divergences.mean()
+        figures = _figures(ratio, advantages, value_loss, entropy_loss, approx_kl, kl, settings)
     return Evaluation(outputs, derivatives, figures)
 
 
 def _figures(
-    log_ratio: th.Tensor,
     ratio: th.Tensor,
     advantages: th.Tensor,
     value_loss: th.Tensor,
     entropy_loss: th.Tensor,
+    approx_kl: th.Tensor,
+    kl: th.Tensor,
     settings: UpdateSettings,
 ) -> MinibatchFigures:
     """Compute what is logged of a minibatch.
 
     Args:
-        log_ratio: New minus old log-probabilities, shape (batch,).
-        ratio: Its exponential, shape (batch,).
+        ratio: New over old probabilities, shape (batch,).
         advantages: Normalised if wanted, shape (batch,).
-        value_loss: 0-d (no shape).
-        entropy_loss: 0-d.
+        value_loss: 0-d (no shape), as those below.
+        entropy_loss: Negative mean entropy.
+        approx_kl: SB3's estimate.
+        kl: The divergence that counts.
         settings: Clip range and weights of the terms.
 
     Returns:
@@ -114,13 +141,15 @@ def _figures(
         The loss is the paper's equation 9, with the signs turned for minimisation.
     """
     policy_gradient_loss = losses.clipped_surrogate_loss(ratio, advantages, settings.clip_range)
+    loss = policy_gradient_loss + settings.ent_coef * entropy_loss + settings.vf_coef * value_loss
     return MinibatchFigures(
-        loss=policy_gradient_loss + settings.ent_coef * entropy_loss + settings.vf_coef * value_loss,
+        loss=loss if settings.kl_coef == 0 else loss + settings.kl_coef * kl,
         policy_gradient_loss=policy_gradient_loss,
         value_loss=value_loss,
         entropy_loss=entropy_loss,
-        approx_kl=losses.approximate_kl(log_ratio),
+        approx_kl=approx_kl,
         clip_fraction=losses.clip_fraction(ratio, settings.clip_range),
+        kl=kl,
     )
 
 
@@ -139,17 +168,18 @@ class AutogradUpdate:
         self._memory: FlatMemory | None = None
         self._is_first_step = True
 
-    def read(self, rollout_buffer: RolloutBuffer) -> "SamplesOfRollout":
+    def read(self, rollout_buffer: RolloutBuffer, *, exact_kl: bool = False) -> "SamplesOfRollout":
         """Prepare a rollout to be passed over, and look after the memory."""
         self._is_first_step = True
         if self._memory is not None:
             self._make_flat()
-        return SamplesOfRollout(rollout_buffer, self.policy.device)
+        return SamplesOfRollout(rollout_buffer, self.policy.device, self.policy if exact_kl else None)
 
-    def evaluate(self, minibatch: Samples, settings: UpdateSettings) -> MinibatchFigures:
+    def evaluate(self, minibatch: Samples | DescribedSamples, settings: UpdateSettings) -> MinibatchFigures:
         """Evaluate the objective; see `Update`."""
+        samples, old = minibatch if isinstance(minibatch, DescribedSamples) else (minibatch, None)
         with without_validation():
-            self._evaluation = evaluate_minibatch(self.policy, minibatch, settings)
+            self._evaluation = evaluate_minibatch(self.policy, samples, settings, old)
         return self._evaluation.figures
 
     def step(self, settings: UpdateSettings) -> None:
@@ -172,6 +202,22 @@ class AutogradUpdate:
         if self._is_first_step:
             self._make_flat()
         self._is_first_step = False
+
+    def remember(self) -> None:
+        """Copy parameters and the optimiser's state; see `Update`."""
+        optimizer = self.policy.optimizer
+        self._remembered = [parameter.detach().clone() for parameter in self.policy.parameters()]
+        self._remembered_state = copy.deepcopy(optimizer.state_dict()["state"])
+
+    def restore(self) -> None:
+        """Write them back; see `Update`."""
+        with th.no_grad():
+            for parameter, before in zip(self.policy.parameters(), self._remembered, strict=True):
+                parameter.copy_(before)
+        optimizer = self.policy.optimizer
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": self._remembered_state})
+        if self._memory is not None:
+            self._make_flat()
 
     def _make_flat(self) -> None:
         """Lay the memory flat, or keep it so, or leave it alone if that cannot be."""
@@ -224,13 +270,18 @@ class SamplesOfRollout:
     Args:
         rollout_buffer: A full buffer.
         device: The policy's device.
+        policy: The policy, if minibatches shall say what it would do now; None: they need not.
     """
 
-    def __init__(self, rollout_buffer: RolloutBuffer, device: th.device) -> None:
+    def __init__(
+        self, rollout_buffer: RolloutBuffer, device: th.device, policy: ActorCriticPolicy | None = None
+    ) -> None:
         self._buffer, self._device = rollout_buffer, device
-        self._fields = None
+        self._fields, self._described = None, None
         if is_passed_over_as_sb3_does(rollout_buffer) and is_worth_bringing(rollout_buffer, device):
             self._fields = _fields_on_device(rollout_buffer, device)
+            if policy is not None:
+                self._described = describe_policy(policy, self._fields[0])
 
     def minibatches(self, batch_size: int) -> Iterator[Samples]:
         """Pass once over it in random order.
@@ -251,9 +302,29 @@ class SamplesOfRollout:
             others_picked = (field.index_select(0, picked) for field in others)
             if isinstance(observations, dict):
                 dictionary = {name: part.index_select(0, picked) for name, part in observations.items()}
-                yield DictRolloutBufferSamples(dictionary, *others_picked)
+                samples: Samples = DictRolloutBufferSamples(dictionary, *others_picked)
             else:
-                yield RolloutBufferSamples(observations.index_select(0, picked), *others_picked)
+                samples = RolloutBufferSamples(observations.index_select(0, picked), *others_picked)
+            yield samples if self._described is None else DescribedSamples(samples, self._described[picked])
+
+
+@th.no_grad()
+def describe_policy(policy: ActorCriticPolicy, observations: Any) -> th.Tensor | None:
+    """Describe what a policy would do.
+
+    Args:
+        policy: The policy.
+        observations: Shape (n, *obs_shape), or a dict of such tensors.
+
+    Returns:
+        Shape (n, n_parameters); None if divergences have no closed form.
+    """
+    parts = observations if isinstance(observations, dict) else {"": observations}
+    pieces = []
+    for some in zip(*(part.split(DESCRIBED_AT_ONCE) for part in parts.values()), strict=True):
+        batch = dict(zip(parts, some, strict=True)) if isinstance(observations, dict) else some[0]
+        pieces.append(describe_distribution(policy.get_distribution(batch)))
+    return None if any(piece is None for piece in pieces) else th.cat(pieces)
 
 
 def is_worth_bringing(buffer: RolloutBuffer, device: th.device) -> bool:

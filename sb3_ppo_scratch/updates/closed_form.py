@@ -7,13 +7,13 @@ derivation stands in docs/closed-form.md. As in `mlp.py`, the batch is the last 
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 from stable_baselines3.common.buffers import RolloutBuffer
 
-from sb3_ppo_scratch.updates.flat_memory import NORM_EPSILON, FlatMemory
+from sb3_ppo_scratch.updates.flat_memory import NORM_EPSILON, FlatMemory, copy_memory, restore_memory
 from sb3_ppo_scratch.updates.heads import Head
 from sb3_ppo_scratch.updates.kernels import Array
 from sb3_ppo_scratch.updates.losses import ADVANTAGE_EPSILON
@@ -35,6 +35,8 @@ class Columns(NamedTuple):
     old_log_prob: Array
     advantages: Array
     returns: Array
+    old_distributions: Array | None = None
+    """What the head says of the policy that collected the rollout, shape (n_parameters, batch)."""
 
 
 class ClosedFormObjective:
@@ -75,14 +77,32 @@ class ClosedFormObjective:
         self._residuals, self._value_moves = value_residuals(values[0], columns, settings.clip_range_vf)
         policy_gradient_loss = -_mean(np.minimum(self._unclipped, self._clipped))
         value_loss = float(np.dot(self._residuals, self._residuals)) / batch
+        approx_kl = _mean(ratio - 1 - log_ratio)
+        self._old = columns.old_distributions
+        kl = approx_kl if self._old is None else _mean(self.head.kl_from(self._old))
+        loss = policy_gradient_loss - settings.ent_coef * mean_entropy + settings.vf_coef * value_loss
         return MinibatchFigures(
-            loss=policy_gradient_loss - settings.ent_coef * mean_entropy + settings.vf_coef * value_loss,
+            loss=loss + settings.kl_coef * kl,
             policy_gradient_loss=policy_gradient_loss,
             value_loss=value_loss,
             entropy_loss=-mean_entropy,
-            approx_kl=_mean(ratio - 1 - log_ratio),
+            approx_kl=approx_kl,
             clip_fraction=np.count_nonzero(ratio != clipped_ratio) / batch,
+            kl=kl,
         )
+
+    def describe_distributions(self, observations: Array) -> Array:
+        """Describe what the policy would do now, for divergences from it.
+
+        Args:
+            observations: What the networks read, shape (n_inputs, batch).
+
+        Returns:
+            Shape (n_parameters, batch).
+        """
+        outputs, _ = self.network.forward(observations)
+        self.head.condition(outputs)
+        return self.head.parameters()
 
     def backward(self, settings: UpdateSettings) -> None:
         """Write the gradient of the loss that was evaluated last into the network's and the head's memory.
@@ -98,6 +118,8 @@ class ClosedFormObjective:
         d_log_prob = self._unclipped * (self._unclipped <= self._clipped)
         d_log_prob *= -1 / batch
         self.head.backward(d_log_prob, -settings.ent_coef, actor_gradient)
+        if settings.kl_coef != 0 and self._old is not None:
+            self.head.add_kl_gradient(self._old, settings.kl_coef / batch, actor_gradient)
         np.multiply(self._residuals, 2 * settings.vf_coef / batch, out=critic_gradient[0])
         if self._value_moves is not None:
             critic_gradient[0] *= self._value_moves
@@ -145,6 +167,10 @@ def _mean(values: Array) -> float:
     return float(np.add.reduce(values)) / len(values)
 
 
+N_FIGURES = 4
+"""Rows of a rollout's other arrays between actions and what describes the old distributions."""
+DESCRIBED_AT_ONCE = 2048
+"""Transitions whose old distributions are described by one pass through the network."""
 BYTES_AT_ONCE = 2**20
 """Observations are picked and preprocessed for as many minibatches at once as fit into this much memory."""
 
@@ -162,10 +188,11 @@ class ClosedFormUpdate:
         self.objective, self.inputs, self.memory = objective, inputs, memory
         self._gradient = memory.parameters.gradient.numpy()
 
-    def read(self, rollout_buffer: RolloutBuffer) -> "ColumnsOfRollout":
+    def read(self, rollout_buffer: RolloutBuffer, *, exact_kl: bool = False) -> "ColumnsOfRollout":
         """Prepare a rollout to be passed over; see `Update`."""
         self.memory.parameters.attach_gradients()
-        return ColumnsOfRollout(rollout_buffer, self.inputs)
+        describe = self.objective.describe_distributions if exact_kl else None
+        return ColumnsOfRollout(rollout_buffer, self.inputs, describe)
 
     def evaluate(self, minibatch: Columns, settings: UpdateSettings) -> MinibatchFigures:
         """Evaluate the objective; see `Update`."""
@@ -179,6 +206,14 @@ class ClosedFormUpdate:
             self._gradient *= settings.max_grad_norm / (norm + NORM_EPSILON)
         self.memory.adam.step(fused=True)
 
+    def remember(self) -> None:
+        """Copy parameters and Adam's state; see `Update`."""
+        self._remembered = copy_memory(self.memory)
+
+    def restore(self) -> None:
+        """Write them back; see `Update`."""
+        restore_memory(self.memory, self._remembered)
+
 
 class ColumnsOfRollout:
     """A rollout, passed over in columns.
@@ -186,14 +221,24 @@ class ColumnsOfRollout:
     Args:
         rollout_buffer: A full buffer.
         inputs: Preprocesses observations.
+        describe: From what the networks read, shape (n_inputs, n), to `Columns.old_distributions`; None: not wanted.
     """
 
-    def __init__(self, rollout_buffer: RolloutBuffer, inputs: NetworkInputs) -> None:
+    def __init__(
+        self,
+        rollout_buffer: RolloutBuffer,
+        inputs: NetworkInputs,
+        describe: Callable[[Array], Array] | None = None,
+    ) -> None:
         flatten(rollout_buffer)
         self._buffer, self._inputs = rollout_buffer, inputs
         self._action_dim = rollout_buffer.actions.shape[1]
         figures = (rollout_buffer.values, rollout_buffer.log_probs, rollout_buffer.advantages, rollout_buffer.returns)
         self._others = np.vstack([rows.T.astype(np.float32) for rows in (rollout_buffer.actions, *figures)])
+        if describe is not None:
+            observations = np.array_split(rollout_buffer.observations, -(-self._others.shape[1] // DESCRIBED_AT_ONCE))
+            described = np.hstack([describe(inputs(some)) for some in observations])
+            self._others = np.vstack([self._others, described])
 
     def minibatches(self, batch_size: int) -> Iterator[Columns]:
         """Pass once over it in random order.
@@ -224,4 +269,6 @@ class ColumnsOfRollout:
 
     def _columns(self, observations: Array, others: Array) -> Columns:
         """Give transitions' observations, shape (n_inputs, batch), and their other rows, shape (n, batch), names."""
-        return Columns(observations, others[: self._action_dim], *others[self._action_dim :])
+        n_rows = self._action_dim + N_FIGURES
+        old_distributions = others[n_rows:] if len(others) > n_rows else None
+        return Columns(observations, others[: self._action_dim], *others[self._action_dim : n_rows], old_distributions)

@@ -177,6 +177,10 @@ class FlatAdam:
             for parameter, places in zip(self._flat.parameters, self._places, strict=True)
         ) and bool((self._steps_array == self._count_array).all())
 
+    def vectors(self) -> list[th.Tensor]:
+        """List everything that a step changes, parameters excepted."""
+        return [*self._moments.values(), self._steps, self._count]
+
     def step(self, *, fused: bool) -> None:
         """Move the parameters along the flat gradient.
 
@@ -203,6 +207,29 @@ class FlatMemory(NamedTuple):
 
     parameters: FlatParameters
     adam: FlatAdam
+
+
+def copy_memory(memory: FlatMemory) -> list[th.Tensor]:
+    """Copy parameters and optimiser state.
+
+    Args:
+        memory: Where they are.
+
+    Returns:
+        Copies, for `restore_memory`.
+    """
+    return [vector.clone() for vector in (memory.parameters.values, *memory.adam.vectors())]
+
+
+def restore_memory(memory: FlatMemory, copies: Sequence[th.Tensor]) -> None:
+    """Write parameters and optimiser state back.
+
+    Args:
+        memory: Where they go.
+        copies: What `copy_memory` has returned for it.
+    """
+    for vector, copy in zip((memory.parameters.values, *memory.adam.vectors()), copies, strict=True):
+        vector.copy_(copy)
 
 
 def keep_flat(

@@ -62,6 +62,32 @@ class Head(Protocol):
             gradient: Where the derivatives by the outputs go, shape (n_outputs, batch).
         """
 
+    def parameters(self) -> Array:
+        """Describe the distributions, for `kl_from`.
+
+        Returns:
+            Shape (n_parameters, batch).
+        """
+
+    def kl_from(self, old: Array) -> Array:
+        """Measure how far the distributions are from others: KL(old || these).
+
+        Args:
+            old: What `parameters` has returned for the others, shape (n_parameters, batch).
+
+        Returns:
+            Divergences, shape (batch,).
+        """
+
+    def add_kl_gradient(self, old: Array, d_kl: float, gradient: Array) -> None:
+        """Add to what `backward` has written the derivatives of a term that contains these divergences.
+
+        Args:
+            old: As for `kl_from`.
+            d_kl: Derivative of the loss by each divergence.
+            gradient: As for `backward`.
+        """
+
 
 class CategoricalHead:
     """Independent categorical distributions given by logits: one for Discrete, several for MultiDiscrete.
@@ -117,6 +143,19 @@ class CategoricalHead:
             weighted *= d_entropy / len(d_log_prob)
             gradient -= weighted
 
+    def parameters(self) -> Array:
+        """Give log-probabilities, shape (n_outputs, batch)."""
+        return self._log_p.copy()
+
+    def kl_from(self, old: Array) -> Array:
+        """Compute `sum p_old (log p_old - log p)` from log-probabilities, shape (n_outputs, batch), shape (batch,)."""
+        divergences: Array = np.add.reduce(np.exp(old) * (old - self._log_p), axis=0)
+        return divergences
+
+    def add_kl_gradient(self, old: Array, d_kl: float, gradient: Array) -> None:
+        """Add `d KL / d z = p - p_old`, shape (n_outputs, batch)."""
+        gradient += d_kl * (self._p - np.exp(old))
+
 
 class BernoulliHead:
     """Independent Bernoulli distributions given by logits (MultiBinary).
@@ -157,6 +196,21 @@ class BernoulliHead:
         gradient *= d_log_prob
         if d_entropy != 0:
             gradient -= (d_entropy / len(d_log_prob)) * self._logits * self._p * (1 - self._p)
+
+    def parameters(self) -> Array:
+        """Give logits, shape (n_outputs, batch)."""
+        return self._logits.copy()
+
+    def kl_from(self, old: Array) -> Array:
+        """Compute `sum p_old (z_old - z) + s - s_old` from logits, shape (n_outputs, batch), to shape (batch,)."""
+        softplus = np.logaddexp(0, old)
+        terms = np.exp(old - softplus) * (old - self._logits) + self._softplus - softplus
+        divergences: Array = np.add.reduce(terms, axis=0)
+        return divergences
+
+    def add_kl_gradient(self, old: Array, d_kl: float, gradient: Array) -> None:
+        """Add `d KL / d z = p - p_old`, shape (n_outputs, batch)."""
+        gradient += d_kl * (self._p - np.exp(old - np.logaddexp(0, old)))
 
 
 class GaussianHead:
@@ -211,6 +265,32 @@ class GaussianHead:
         self._log_std_gradient += d_entropy
         np.multiply(self._deviations, self._precision, out=gradient)
         gradient *= d_log_prob
+
+    def parameters(self) -> Array:
+        """Give means and, below them, log standard deviations, shape (2 * action_dim, batch)."""
+        return np.concatenate([self._means, np.broadcast_to(self._log_std, self._means.shape)])
+
+    def kl_from(self, old: Array) -> Array:
+        """Compute divergences, shape (batch,), from means and log standard deviations, shape (2 * action_dim, batch).
+
+        `sum log std - log std_old + (std_old^2 + (mean_old - mean)^2) / (2 std^2) - 1 / 2`.
+        """
+        old_log_std = old[len(self._means) :]
+        terms = self._log_std - old_log_std + 0.5 * self._relative_squares(old) - 0.5
+        divergences: Array = np.add.reduce(terms, axis=0)
+        return divergences
+
+    def add_kl_gradient(self, old: Array, d_kl: float, gradient: Array) -> None:
+        """Add `(mean - mean_old) / std^2`, shape (action_dim, batch), and `1 - (std_old^2 + (...)^2) / std^2`."""
+        gradient += d_kl * (self._means - old[: len(self._means)]) * np.exp(-2 * self._log_std)
+        self._log_std_gradient += d_kl * np.add.reduce(1 - self._relative_squares(old), axis=1, keepdims=True)
+
+    def _relative_squares(self, old: Array) -> Array:
+        """Compute `(std_old^2 + (mean_old - mean)^2) / std^2`, shape (action_dim, batch)."""
+        old_means, old_log_std = old[: len(self._means)], old[len(self._means) :]
+        squares = np.exp(2 * old_log_std) + (old_means - self._means) ** 2
+        relative: Array = squares * np.exp(-2 * self._log_std)
+        return relative
 
 
 def draw_categories(probabilities: Array) -> Array:

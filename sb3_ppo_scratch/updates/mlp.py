@@ -18,8 +18,9 @@ import numpy as np
 from sb3_ppo_scratch.updates import kernels
 from sb3_ppo_scratch.updates.kernels import Activation, Array, Operation
 
-BATCH_SIZES_KEPT = 4
-"""Arrays are kept for so many: minibatches, the last of them, environments, and episodes that were cut at once."""
+BATCH_SIZES_KEPT = 6
+"""Arrays are kept for so many: minibatches, the last of them, environments, episodes that were cut at once, and two for
+what describes a whole rollout's distributions."""
 
 
 class LayerShape(NamedTuple):
@@ -39,6 +40,7 @@ class ActorCriticShape(NamedTuple):
 
     actor: tuple[LayerShape, ...]
     critic: tuple[LayerShape, ...]
+    """Empty if there is none: then its outputs are zeros."""
 
     def levels(self) -> list[list[LayerShape]]:
         """Group the layers by depth.
@@ -185,8 +187,8 @@ class ActorCriticMlp:
         self._current[0].receive(inputs)
         for level in self._current:
             level.forward()
-        (actor_depth, actor_rows), (critic_depth, critic_rows) = self._ends
-        return self._current[actor_depth].outputs[actor_rows], self._current[critic_depth].outputs[critic_rows]
+        outputs, *values = [self._current[depth].outputs[rows] for depth, rows in self._ends]
+        return outputs, values[0] if values else np.zeros((1, inputs.shape[1]), outputs.dtype)
 
     def output_gradients(self) -> tuple[Array, Array]:
         """Give the places where `backward` expects the loss's derivatives by what the last `forward` returned.
@@ -194,8 +196,8 @@ class ActorCriticMlp:
         Returns:
             By the actor's outputs, shape (n_outputs, batch), and by the critic's, shape (1, batch).
         """
-        (actor_depth, actor_rows), (critic_depth, critic_rows) = self._ends
-        return self._current[actor_depth].gradient[actor_rows], self._current[critic_depth].gradient[critic_rows]
+        by_outputs, *by_values = [self._current[depth].gradient[rows] for depth, rows in self._ends]
+        return by_outputs, by_values[0] if by_values else np.empty((1, by_outputs.shape[1]), by_outputs.dtype)
 
     def backward(self) -> None:
         """Write the loss's derivatives by all parameters, from `output_gradients`; uses up what `forward` kept."""
@@ -230,20 +232,18 @@ def _rows_of_level(layers: Sequence[LayerShape]) -> dict[LayerShape, slice]:
     return rows
 
 
-def _find_ends(shape: ActorCriticShape) -> tuple[_Rows, _Rows]:
-    """Find the rows that hold the actor's and the critic's outputs.
+def _find_ends(shape: ActorCriticShape) -> list[_Rows]:
+    """Find the rows that hold the networks' outputs.
 
     Args:
         shape: The layers.
 
     Returns:
-        The actor's and the critic's.
+        The actor's and, if there is one, the critic's.
     """
     levels = shape.levels()
-    actor_end, critic_end = (
-        _Rows(len(network) - 1, _rows_of_level(levels[len(network) - 1])[network[-1]]) for network in shape
-    )
-    return actor_end, critic_end
+    ends = [(len(network) - 1, network[-1]) for network in shape if network]
+    return [_Rows(depth, _rows_of_level(levels[depth])[layer]) for depth, layer in ends]
 
 
 def _places_of_products(shape: ActorCriticShape, depth: int) -> list[tuple[slice, slice]]:

@@ -18,6 +18,7 @@ from torch import fx
 
 from sb3_ppo_scratch.updates.kernels import Activation
 from sb3_ppo_scratch.updates.mlp import ActorCriticShape, LayerShape
+from sb3_ppo_scratch.updates.no_values import NoValues
 from sb3_ppo_scratch.updates.update import NotCoveredError
 
 ACTIVATIONS: dict[Any, Activation] = {
@@ -65,7 +66,7 @@ class _Networks(th.nn.Module):
 class _Tracer(fx.Tracer):
     """Records calls of torch's own modules, and of those that are to be seen as a whole."""
 
-    def __init__(self, opaque: type[th.nn.Module]) -> None:
+    def __init__(self, *opaque: type[th.nn.Module]) -> None:
         super().__init__()
         self._opaque = opaque
 
@@ -90,12 +91,14 @@ def trace_networks(policy: ActorCriticPolicy, normalizer_class: type[th.nn.Modul
     root = _Networks(policy)
     with _without_side_effects(policy), th.random.fork_rng(devices=[]):
         try:
-            graph = _Tracer(normalizer_class).trace(root)
+            graph = _Tracer(normalizer_class, NoValues).trace(root)
         except Exception as error:  # whatever a network's own code raises on a stand-in for a tensor
             raise NotCoveredError(f"networks whose code cannot be traced ({error})") from error
     outputs = next(node for node in graph.nodes if node.op == "output").args[0]
     networks = [list(_operations_until(node, root)) for node in outputs]
-    normalizer = _shared_normalizer(networks, normalizer_class)
+    if networks[1] and isinstance(networks[1][-1], NoValues):
+        networks[1] = []
+    normalizer = _shared_normalizer([network for network in networks if network], normalizer_class)
     positions = {id(parameter): position for position, parameter in enumerate(policy.parameters())}
     actor, critic = (_layers([step for step in steps if step is not normalizer], positions) for steps in networks)
     _check_layers(actor, critic, get_flattened_obs_dim(policy.observation_space))
@@ -159,7 +162,7 @@ def _check_layers(actor: tuple[LayerShape, ...], critic: tuple[LayerShape, ...],
 
     Args:
         actor: From the input on.
-        critic: From the input on.
+        critic: From the input on; empty if there is none.
         n_inputs: Size of one flattened observation.
 
     Raises:
@@ -171,7 +174,7 @@ def _check_layers(actor: tuple[LayerShape, ...], critic: tuple[LayerShape, ...],
             raise NotCoveredError("a linear layer that reads its input piece by piece")
     pairs = enumerate(zip(actor, critic, strict=False))
     n_shared = next((depth for depth, (ours, theirs) in pairs if ours != theirs), None)
-    if n_shared is None:
+    if critic and n_shared is None:
         raise NotCoveredError("one network that goes on where the other ends")
     used = [position for layer in actor + critic[n_shared:] for position in (layer.weight, layer.bias)]
     if len(set(used)) != len(used):

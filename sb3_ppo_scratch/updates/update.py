@@ -25,7 +25,7 @@ class UpdateSettings:
     ent_coef: float
     vf_coef: float
     max_grad_norm: float
-    target_kl: float | None
+    kl_coef: float = 0.0
 
 
 class MinibatchFigures(NamedTuple):
@@ -37,6 +37,8 @@ class MinibatchFigures(NamedTuple):
     entropy_loss: Figure
     approx_kl: Figure
     clip_fraction: Figure
+    kl: Figure
+    """The exact divergence from the policy of the rollout if the rollout was read for that, else `approx_kl`."""
 
 
 class NotCoveredError(Exception):
@@ -60,11 +62,17 @@ class Rollout(Protocol):
 class Update(Protocol):
     """One way of improving the policy, minibatch by minibatch."""
 
-    def read(self, rollout_buffer: RolloutBuffer) -> Rollout:
-        """Make a full rollout buffer ready, at the beginning of an update."""
+    def read(self, rollout_buffer: RolloutBuffer, *, exact_kl: bool = False) -> Rollout:
+        """Make a full rollout buffer ready, at the beginning of an update; if asked, to measure KL divergences."""
 
     def evaluate(self, minibatch: Any, settings: UpdateSettings) -> MinibatchFigures:
         """Evaluate PPO's objective on a minibatch, and remember what `step` needs."""
 
     def step(self, settings: UpdateSettings) -> None:
         """Take one optimiser step along the gradient of what was evaluated last, its norm clipped."""
+
+    def remember(self) -> None:
+        """Keep parameters and optimiser state as they are now, for `restore`."""
+
+    def restore(self) -> None:
+        """Return to what was remembered last."""

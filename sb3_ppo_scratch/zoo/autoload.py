@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 
 from sb3_ppo_scratch.post_import import call_after_import
 
+ALGORITHMS = ("ppo_scratch", "reinforce_scratch")
+"""What `--algo` calls this project's algorithms; `register.py` would load rl_zoo3's dependencies."""
 SWITCH = "SB3_PPO_SCRATCH_AUTOLOAD"
 """Environment variable; `0` turns the hook off."""
 
@@ -82,9 +84,10 @@ def _refuse_with(reason: str) -> None:
         """
         raise RuntimeError(reason)
 
-    unavailable = type("PPOScratchUnavailable", (), {"__init__": refuse, "load": staticmethod(refuse)})
+    unavailable = type("ScratchUnavailable", (), {"__init__": refuse, "load": staticmethod(refuse)})
     algorithms = getattr(sys.modules.get("rl_zoo3.utils"), "ALGOS", {})
-    algorithms["ppo_scratch"] = unavailable
+    for name in ALGORITHMS:
+        algorithms[name] = unavailable
     call_after_import("rl_zoo3.exp_manager", lambda: _refuse_experiments(reason))
 
 
@@ -103,7 +106,7 @@ def _refuse_experiments(reason: str) -> None:
         Raises:
             RuntimeError: If it is this project's.
         """
-        if algo == "ppo_scratch":
+        if algo in ALGORITHMS:
             raise RuntimeError(reason)
         original(self, args, algo, *arguments, **keywords)
 

@@ -19,10 +19,12 @@ from typing import Any
 
 from sb3_ppo_scratch.errors import check_known_names
 from sb3_ppo_scratch.hyperparams import hyperparams_file
+from sb3_ppo_scratch.zoo.autoload import ALGORITHMS
 from sb3_ppo_scratch.zoo.lunar_lander_ids import IDS, give_notice_once
+from sb3_ppo_scratch.zoo.reinforce_search import convert_reinforce_params, sample_reinforce_params
 from sb3_ppo_scratch.zoo.wrapper_lists import with_unscaled_reward
 
-ALGORITHM = "ppo_scratch"
+PPO, REINFORCE = ALGORITHMS
 TRIED_VERSIONS = ("2.9.0", "2.9.1", "2.9.2")
 """Versions of rl_zoo3 with which the tests of this folder have passed."""
 
@@ -83,14 +85,15 @@ def warn_if_untried(zoo_version: str) -> None:
 
 
 def add_algorithm(algorithms: MutableMapping[str, Any]) -> None:
-    """Make `--algo ppo_scratch` a choice (the choices are this table's keys when arguments are parsed).
+    """Make this project's algorithms choices of `--algo` (this table's keys when arguments are parsed).
 
     Args:
         algorithms: rl_zoo3's table of names and classes.
     """
     from sb3_ppo_scratch.ppo_scratch import PPOScratch
+    from sb3_ppo_scratch.reinforce import ReinforceScratch
 
-    algorithms[ALGORITHM] = PPOScratch
+    algorithms[PPO], algorithms[REINFORCE] = PPOScratch, ReinforceScratch
 
 
 def play_in_original_units(module: Any) -> None:
@@ -116,21 +119,26 @@ def play_in_original_units(module: Any) -> None:
 
 
 def share_search_space(samplers: MutableMapping[str, Any], converters: MutableMapping[str, Any]) -> None:
-    """Make `-optimize` and `--trial-id` search and read what they do for `ppo`, keeping the file's `policy_kwargs`.
+    """Tell `-optimize` and `--trial-id` what to search: for PPO what they do for `ppo`.
 
     Args:
         samplers: rl_zoo3's table of functions that draw hyperparameters.
         converters: rl_zoo3's table of functions that turn drawn values into hyperparameters.
     """
-    sample_for_ppo = samplers["ppo"]
+    samplers[PPO] = _keeping_policy_kwargs(samplers["ppo"])
+    samplers[REINFORCE] = _keeping_policy_kwargs(sample_reinforce_params)
+    converters[PPO], converters[REINFORCE] = converters["ppo"], convert_reinforce_params
+
+
+def _keeping_policy_kwargs(sampler: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Let a sampler merge its `policy_kwargs` into the file's, which they would replace otherwise."""
 
     def sample(trial: Any, n_actions: int, n_envs: int, additional_args: dict[str, Any]) -> dict[str, Any]:
-        sampled: dict[str, Any] = sample_for_ppo(trial, n_actions, n_envs, additional_args)
+        sampled = sampler(trial, n_actions, n_envs, additional_args)
         merged = merge_policy_kwargs(_policy_kwargs_of_file.get(), sampled["policy_kwargs"])
         return {**sampled, "policy_kwargs": merged}
 
-    samplers[ALGORITHM] = sample
-    converters[ALGORITHM] = converters["ppo"]
+    return sample
 
 
 def use_packaged_config(manager: Any) -> None:
@@ -141,8 +149,8 @@ def use_packaged_config(manager: Any) -> None:
     """
 
     def point_at_our_file(experiment: Any, given: Mapping[str, Any]) -> None:
-        if experiment.algo == ALGORITHM and not given.get("config"):
-            experiment.config = str(hyperparams_file(f"{ALGORITHM}.yml"))
+        if experiment.algo in ALGORITHMS and not given.get("config"):
+            experiment.config = str(hyperparams_file(f"{experiment.algo}.yml"))
 
     _after_construction(manager, "config", point_at_our_file)
 
@@ -187,8 +195,8 @@ def refuse_unknown_keys(manager: Any) -> None:
     def replacement(original: Callable[..., Any]) -> Callable[..., Any]:
         def _preprocess_hyperparams(self: Any, hyperparams: dict[str, Any]) -> Any:
             result = original(self, hyperparams)
-            if self.algo == ALGORITHM:
-                check_known_names(result[0], algorithm_arguments(ALGORITHM), where=f"{ALGORITHM} ({self.config})")
+            if self.algo in ALGORITHMS:
+                check_known_names(result[0], algorithm_arguments(self.algo), where=f"{self.algo} ({self.config})")
             return result
 
         return _preprocess_hyperparams
@@ -241,7 +249,7 @@ def keep_policy_kwargs_of_loaded_trial(manager: Any) -> None:
     def replacement(original: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
         def load_trial(self: Any, *arguments: Any, **keywords: Any) -> dict[str, Any]:
             loaded = original(self, *arguments, **keywords)
-            if self.algo != ALGORITHM or "policy_kwargs" not in loaded:
+            if self.algo not in ALGORITHMS or "policy_kwargs" not in loaded:
                 return loaded
             return {**loaded, "policy_kwargs": merge_policy_kwargs(_read_policy_kwargs(self), loaded["policy_kwargs"])}
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from unittest import mock
 
 import torch as th
+from stable_baselines3.common.distributions import kl_divergence
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from sb3_ppo_scratch.updates import kernels, losses
@@ -16,20 +17,37 @@ from sb3_ppo_scratch.updates.autograd import Samples, actions_as_taken
 from sb3_ppo_scratch.updates.update import UpdateSettings
 
 
-def loss_of_minibatch(policy: ActorCriticPolicy, batch: Samples, settings: UpdateSettings) -> th.Tensor:
-    """Compute the paper's equation 9 (signs turned), with its graph, from the terms that `test_losses.py` tests."""
+def loss_of_minibatch(
+    policy: ActorCriticPolicy, batch: Samples, settings: UpdateSettings, old_policy: ActorCriticPolicy | None = None
+) -> th.Tensor:
+    """Compute the paper's equation 9 (signs turned), with its graph, from the terms that `test_losses.py` tests.
+
+    The KL penalty of its equation 8, if there is an old policy, is SB3's own divergence.
+    """
     actions = actions_as_taken(batch.actions, policy.action_space)
     values, log_prob, entropy = policy.evaluate_actions(batch.observations, actions)
     advantages = batch.advantages
     if settings.normalize_advantage:
         advantages = losses.normalize_advantages(advantages)
     ratio = (log_prob - batch.old_log_prob).exp()
+    kl = th.zeros(())
+    if old_policy is not None:
+        kl = mean_divergence(old_policy, policy, batch.observations)
     return (
-        losses.clipped_surrogate_loss(ratio, advantages, settings.clip_range)
+        settings.kl_coef * kl
+        + losses.clipped_surrogate_loss(ratio, advantages, settings.clip_range)
         + settings.ent_coef * losses.entropy_loss(entropy, log_prob)
         + settings.vf_coef
         * losses.value_loss(values.flatten(), batch.old_values, batch.returns, settings.clip_range_vf)
     )
+
+
+def mean_divergence(old_policy: ActorCriticPolicy, policy: ActorCriticPolicy, observations: th.Tensor) -> th.Tensor:
+    """Average KL(old || new) over observations, by SB3's function."""
+    with th.no_grad():
+        old = old_policy.get_distribution(observations)
+    divergences = kl_divergence(old, policy.get_distribution(observations))
+    return divergences.reshape(len(observations), -1).sum(dim=1).mean()
 
 
 @contextmanager

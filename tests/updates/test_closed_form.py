@@ -4,6 +4,7 @@ Autograd differentiates `reference.loss_of_minibatch`, whose terms `test_losses.
 Everything is in float64, so that what is left is the derivation and not rounding.
 """
 
+import copy
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 
+from sb3_ppo_scratch.networks import remove_critic
 from sb3_ppo_scratch.observation_normalizer import ObservationNormalizer
 from sb3_ppo_scratch.updates.autograd import evaluate_minibatch
 from sb3_ppo_scratch.updates.closed_form import (
@@ -29,6 +31,7 @@ from sb3_ppo_scratch.updates.closed_form import (
     value_residuals,
 )
 from sb3_ppo_scratch.updates.closed_form_of_policy import build_objective, group_parameters
+from sb3_ppo_scratch.updates.exact_kl import describe_distribution
 from sb3_ppo_scratch.updates.flat_memory import FlatParameters, keep_flat
 from sb3_ppo_scratch.updates.network_inputs import NetworkInputs
 from sb3_ppo_scratch.updates.trace_layers import trace_networks
@@ -39,7 +42,7 @@ N_INPUTS = 3
 BOX = spaces.Box(-1.0, 1.0, (2,), np.float32)
 SETTINGS = UpdateSettings(
     clip_range=0.2, clip_range_vf=0.3, normalize_advantage=True, ent_coef=0.01, vf_coef=0.5,
-    max_grad_norm=0.5, target_kl=None,
+    max_grad_norm=0.5,
 )  # fmt: skip
 
 
@@ -66,6 +69,16 @@ class Problem:
     columns: Columns
     objective: ClosedFormObjective
     memory: FlatParameters
+    old_policy: ActorCriticPolicy | None = None
+
+    def move_on(self, seed: int) -> None:
+        """Change the parameters a little, and remember the policy as it was."""
+        self.old_policy = copy.deepcopy(self.policy)
+        described = self.objective.describe_distributions(self.columns.observations)
+        self.columns = self.columns._replace(old_distributions=described)
+        rng = np.random.default_rng(seed)
+        for place in self.memory.views_of(self.memory.values):
+            place += 0.1 * th.as_tensor(rng.normal(size=tuple(place.shape)))
 
     @property
     def gradient(self) -> np.ndarray:
@@ -74,8 +87,11 @@ class Problem:
 
     def autograd(self, settings: UpdateSettings) -> tuple[np.ndarray, Any]:
         """The gradient by torch, parameter by parameter as `gradient`, and the figures."""
-        figures = evaluate_minibatch(self.policy, self.samples, settings).figures
-        loss_of_minibatch(self.policy, self.samples, settings).backward()
+        old = None
+        if self.old_policy is not None:
+            old = describe_distribution(self.old_policy.get_distribution(self.samples.observations))
+        figures = evaluate_minibatch(self.policy, self.samples, settings, old).figures
+        loss_of_minibatch(self.policy, self.samples, settings, self.old_policy).backward()
         pieces = [th.zeros_like(each) if each.grad is None else each.grad for each in self.memory.parameters]
         return self._side_by_side(pieces), figures
 
@@ -84,13 +100,21 @@ class Problem:
 
 
 def make_problem(
-    action_space: spaces.Space[Any], policy_kwargs: dict[str, Any], batch: int, seed: int, spread: float = 0.5
+    action_space: spaces.Space[Any],
+    policy_kwargs: dict[str, Any],
+    batch: int,
+    seed: int,
+    spread: float = 0.5,
+    *,
+    critic: bool = True,
 ) -> Problem:
     """Random parameters and a random minibatch whose ratios are `exp(spread * normal)`."""
     th.manual_seed(seed)
     rng = np.random.default_rng(seed)
     space = spaces.Box(-np.inf, np.inf, (N_INPUTS,), np.float32)
     policy = ActorCriticPolicy(space, action_space, lambda _: 1e-3, **policy_kwargs).double()
+    if not critic:
+        remove_critic(policy)
     networks = trace_networks(policy, ObservationNormalizer)
     parameters = list(policy.parameters())
     groups = [[parameters[position] for position in group] for group in networks.groups]
@@ -161,7 +185,7 @@ UPDATE_SETTINGS = st.builds(
     ent_coef=st.sampled_from([0.0, 0.01, 2.0]),
     vf_coef=st.floats(0.0, 2.0),
     max_grad_norm=st.just(0.5),
-    target_kl=st.none(),
+    kl_coef=st.sampled_from([0.0, 0.5, 3.0]),
 )
 
 
@@ -173,11 +197,14 @@ UPDATE_SETTINGS = st.builds(
     settings=UPDATE_SETTINGS,
     seed=st.integers(0, 2**16),
     library=st.sampled_from(["numpy", "torch"]),
+    critic=st.booleans(),
 )
 def test_gradient_and_figures_equal_autograds_for_random_networks_heads_and_options(
-    kind: str, arguments: dict[str, Any], batch: int, settings: UpdateSettings, seed: int, library: str
+    kind: str, arguments: dict[str, Any], batch: int, settings: UpdateSettings, seed: int, library: str, critic: bool
 ) -> None:
-    problem = make_problem(ACTION_SPACES[kind], arguments, batch, seed)
+    problem = make_problem(ACTION_SPACES[kind], arguments, batch, seed, critic=critic)
+    if settings.kl_coef != 0:
+        problem.move_on(seed)
     expected, expected_figures = problem.autograd(settings)
     with use_kernels_of(library):
         figures = problem.objective.evaluate(problem.columns, settings)
@@ -202,9 +229,10 @@ def test_gradient_equals_finite_differences_of_the_loss(kind: str, clip_range_vf
     }
     settings = UpdateSettings(
         clip_range=0.2, clip_range_vf=clip_range_vf, normalize_advantage=True, ent_coef=0.1, vf_coef=0.7,
-        max_grad_norm=0.5, target_kl=None,
+        max_grad_norm=0.5, kl_coef=0.6,
     )  # fmt: skip
     problem = make_problem(ACTION_SPACES[kind], arguments, 24, seed=3)
+    problem.move_on(4)
     problem.objective.evaluate(problem.columns, settings)
     problem.objective.backward(settings)
     gradient, step, differences = problem.gradient, 1e-6, []
@@ -300,7 +328,7 @@ def update_of(seed: int = 0) -> tuple[ClosedFormUpdate, Columns, ActorCriticPoli
     values, gradient = memory.parameters.values.numpy(), memory.parameters.gradient.numpy()
     objective = build_objective(BOX, networks.shape, values, gradient)
     inputs = NetworkInputs(policy.observation_space, normalize_images=True)
-    columns = Columns(*(array.astype(np.float32) for array in problem.columns))
+    columns = Columns(*(array.astype(np.float32) for array in problem.columns if array is not None))
     memory.parameters.attach_gradients()
     return ClosedFormUpdate(objective, inputs, memory), columns, policy
 

@@ -1,0 +1,105 @@
+"""Policies that SB3 does not have: discrete choices in a continuous action space.
+
+What is here: policies over a Box whose actions are atoms, and the names by which algorithms know them. What is not:
+their distributions (`distributions.py`); an environment with a discrete action space instead (`wrappers/bin_action.py`).
+"""
+
+from typing import Any, ClassVar, get_args
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import Schedule
+
+from sb3_ppo_scratch.argument_checks import check_choice
+from sb3_ppo_scratch.distributions import BinnedDistribution, Deterministic, OrdinalDistribution
+from sb3_ppo_scratch.errors import ArgumentError
+from sb3_ppo_scratch.wrappers.bin_action import Bins, make_atoms
+
+DEFAULT_BINS = 11
+
+
+class BinnedMlpPolicy(ActorCriticPolicy):
+    """Chooses one atom per action dimension of a Box, each by a categorical distribution of its own.
+
+    The environment keeps its Box, and `predict` returns values from it. In a hyperparameter file of rl_zoo3:
+    `policy: BinnedMlpPolicy` and `policy_kwargs: "dict(bins=5)"`.
+
+    Args:
+        observation_space: The observation space.
+        action_space: A bounded Box of floats.
+        lr_schedule: Learning rate schedule.
+        *arguments: SB3's further arguments.
+        bins: A number of evenly spaced atoms, or per dimension such a number or the atoms, as for `BinAction`.
+        deterministic_action: What `predict(deterministic=True)` returns: the `"mode"`, `"mean"` or `"median"`.
+        **keywords: SB3's further arguments.
+    """
+
+    distribution_class: ClassVar[type[BinnedDistribution]] = BinnedDistribution
+    action_spaces: ClassVar[tuple[type[spaces.Space[Any]], ...]] = (spaces.Box,)
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        lr_schedule: Schedule,
+        *arguments: Any,
+        bins: Bins | None = None,
+        deterministic_action: Deterministic = "mode",
+        **keywords: Any,
+    ) -> None:
+        """Build the networks.
+
+        Raises:
+            ArgumentError: If the action space is of another kind, or an argument cannot be used.
+        """
+        check_choice("deterministic_action", deterministic_action, get_args(Deterministic))
+        if keywords.get("use_sde"):
+            raise ArgumentError(f"`use_sde=True` is not for {type(self).__name__}, which draws atoms, not noise.")
+        self._atoms = self._make_atoms(action_space, bins)
+        self.bins, self.deterministic_action = bins, deterministic_action
+        super().__init__(observation_space, action_space, lr_schedule, *arguments, **keywords)
+
+    def _make_atoms(self, action_space: spaces.Space[Any], bins: Bins | None) -> tuple[NDArray[Any], ...]:
+        """Make each dimension's atoms, shape (n_atoms,).
+
+        Raises:
+            ArgumentError: If the action space is of another kind.
+        """
+        if not isinstance(action_space, self.action_spaces):
+            kinds = " or ".join(kind.__name__ for kind in self.action_spaces)
+            raise ArgumentError(f"{type(self).__name__} needs a {kinds} action space, got {action_space}.")
+        if isinstance(action_space, spaces.Box):
+            return make_atoms(action_space, DEFAULT_BINS if bins is None else bins)
+        if bins is not None:
+            raise ArgumentError(f"`bins={bins!r}` has no meaning for {action_space}, which is discrete already.")
+        numbers = [action_space.n] if isinstance(action_space, spaces.Discrete) else action_space.nvec
+        return tuple(np.arange(number) for number in numbers)
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        """Build the networks for this policy's distribution in place of SB3's choice for the action space."""
+        self.action_dist = self.distribution_class(self._atoms, self.deterministic_action)
+        super()._build(lr_schedule)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        """Name what a saved policy is made again from.
+
+        Returns:
+            Arguments by name.
+        """
+        own = {"bins": self.bins, "deterministic_action": self.deterministic_action}
+        return {**super()._get_constructor_parameters(), **own}
+
+
+class OrdinalMlpPolicy(BinnedMlpPolicy):
+    """A `BinnedMlpPolicy` that knows the order of the atoms, so that what it learns of one serves its neighbours.
+
+    Serves also a MultiDiscrete or Discrete action space whose numbers have an order, such as `BinAction` makes.
+
+    Source:
+        Tang and Agrawal, https://arxiv.org/abs/1901.10500, section 4.3.
+    """
+
+    distribution_class = OrdinalDistribution
+    action_spaces = (spaces.Box, spaces.MultiDiscrete, spaces.Discrete)

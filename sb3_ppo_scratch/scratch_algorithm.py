@@ -1,0 +1,518 @@
+"""What the algorithms of this project have in common: everything but what they learn from a rollout.
+
+What is here: building the model from its arguments, device and threads, the choice of the update, collecting a rollout,
+copying and loading. What is not: the algorithms (`ppo_scratch.py`, `reinforce.py`), and the loop over steps
+(`rollout_collector.py`).
+"""
+
+import copy
+import functools
+import inspect
+import io
+import pathlib
+import time
+import warnings
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, get_args
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.base_class import maybe_make_env
+from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import (
+    ActorCriticCnnPolicy,
+    ActorCriticPolicy,
+    BasePolicy,
+    MultiInputActorCriticPolicy,
+)
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_ppo_scratch import argument_checks as checks
+from sb3_ppo_scratch.acting import Actor, LeanActor, TorchActor
+from sb3_ppo_scratch.advantages import AdvantageEstimator
+from sb3_ppo_scratch.devices import explain_device, fastest_device, slow_device_warning
+from sb3_ppo_scratch.errors import ArgumentError, check_known_names
+from sb3_ppo_scratch.live_attributes import FloatOrSchedule, LiveAttributes
+from sb3_ppo_scratch.networks import remove_critic, share_trunk
+from sb3_ppo_scratch.observation_normalizer import attach_observation_normalizer, check_normalizable
+from sb3_ppo_scratch.policies import BinnedMlpPolicy, OrdinalMlpPolicy
+from sb3_ppo_scratch.rollout_buffers import ScratchDictRolloutBuffer, ScratchRolloutBuffer, default_rollout_buffer_class
+from sb3_ppo_scratch.rollout_collector import RolloutCollector
+from sb3_ppo_scratch.torch_threads import TorchThreads, choose_threads, threads_restored, use_threads
+from sb3_ppo_scratch.update_choice import UpdateChoice
+from sb3_ppo_scratch.updates.autograd import free_graph
+from sb3_ppo_scratch.updates.closed_form import ClosedFormUpdate
+from sb3_ppo_scratch.updates.update import Update
+
+SelfAlgorithm = TypeVar("SelfAlgorithm", bound="ScratchAlgorithm")
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+NOT_SAVED = ("_choose_device", "_keep_buffer_class", "_update_choice", "_announced_update")
+"""Attributes that a new model makes anew."""
+NOT_FOR_STOCK = "this_file_needs_sb3_ppo_scratch"
+"""An argument that no rollout buffer has: in a file it stops stock PPO from continuing a run in another way."""
+Kwargs = dict[str, Any]
+"""Keyword arguments for something that is built later."""
+ACTION_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+
+
+def as_float(value: Any) -> Any:
+    """Turn any real number (of NumPy's, say) into a float, which is all that SB3 takes; leave schedules alone.
+
+    Args:
+        value: The number or schedule.
+
+    Returns:
+        The float or schedule.
+    """
+    return value if callable(value) else float(value)
+
+
+def with_chosen_threads(
+    method: Callable[Concatenate["ScratchAlgorithm", Arguments], Result],
+) -> Callable[Concatenate["ScratchAlgorithm", Arguments], Result]:
+    """Let a method run with the threads that `torch_threads` says, and restore them afterwards.
+
+    Args:
+        method: The method.
+
+    Returns:
+        The same, with threads.
+    """
+
+    @functools.wraps(method)
+    def with_threads(self: "ScratchAlgorithm", /, *arguments: Arguments.args, **keywords: Arguments.kwargs) -> Result:
+        with threads_restored() as outside:
+            use_threads(choose_threads(self.torch_threads, self.policy, self._minibatch_size, outside))
+            return method(self, *arguments, **keywords)
+
+    return with_threads
+
+
+class ScratchAlgorithm(LiveAttributes, RolloutCollector):
+    """An on-policy algorithm that still has to say what it learns from a rollout (`train`).
+
+    Arguments that are not explained here are SB3's `OnPolicyAlgorithm`'s.
+
+    Args:
+        policy: Name or class of the policy.
+        env: Environment, VecEnv or registered id; None: the model is loaded, and gets one later.
+        learning_rate: Constant or schedule.
+        verbose: 0: silent, 1: device, wrappers, update and early stops, 2: debug messages.
+        device: `"auto"`: a GPU for policies with convolutions, else the CPU.
+        normalize_observations: Whether the policy normalises observations.
+        torch_threads: Threads of torch while learning.
+        update: How gradients are computed.
+        n_episodes: Whole episodes per rollout; None: rollouts of `n_steps` steps.
+        critic: Whether there is a value estimate.
+        share_features: Whether actor and critic share all layers but their last.
+        timeout_bootstrap: Whether the value estimate stands in for what would have followed a truncated episode.
+        orthogonal_init: Whether weights begin orthogonal; else as torch initialises them.
+        adam_epsilon: Adam's epsilon; None: SB3's 1e-5.
+        **on_policy_arguments: SB3's.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "CnnPolicy": ActorCriticCnnPolicy,
+        "MultiInputPolicy": MultiInputActorCriticPolicy,
+        "MlpPolicy": ActorCriticPolicy,
+        "BinnedMlpPolicy": BinnedMlpPolicy,
+        "OrdinalMlpPolicy": OrdinalMlpPolicy,
+    }
+
+    def __init__(
+        self,
+        policy: str | type[ActorCriticPolicy],
+        env: GymEnv | str | None,
+        learning_rate: FloatOrSchedule,
+        *,
+        verbose: int,
+        device: th.device | str,
+        normalize_observations: bool,
+        torch_threads: TorchThreads,
+        update: checks.UpdateName,
+        n_episodes: int | None,
+        critic: bool,
+        share_features: bool,
+        timeout_bootstrap: bool,
+        orthogonal_init: bool,
+        adam_epsilon: float | None,
+        **on_policy_arguments: Any,
+    ) -> None:
+        """Store what all algorithms need; arguments have been checked.
+
+        Raises:
+            ArgumentError: If the environment cannot be used.
+        """
+        if env is not None:
+            env = maybe_make_env(env, verbose)
+            checks.check_spaces(env.observation_space, env.action_space, policy)
+        with checks.sb3_errors_named("`env` cannot be used"):
+            super().__init__(
+                policy,
+                env if env is None else self._wrap_env(env, verbose),
+                as_float(learning_rate),
+                device="cpu" if device == "auto" else device,
+                supported_action_spaces=ACTION_SPACES,
+                _init_setup_model=False,
+                **on_policy_arguments,
+            )
+        self.verbose = verbose  # not given to SB3, which would name a device before "auto" is resolved
+        self._choose_device = device == "auto"
+        self._keep_buffer_class = on_policy_arguments["rollout_buffer_class"] is not None
+        self.normalize_observations = normalize_observations
+        self.torch_threads = torch_threads
+        self.update = update
+        self.n_episodes = n_episodes
+        self.critic = critic
+        self.share_features = share_features
+        self.timeout_bootstrap = timeout_bootstrap
+        self.orthogonal_init = orthogonal_init
+        self.adam_epsilon = adam_epsilon
+        self._update_choice, self._announced_update = UpdateChoice(), ""
+
+    @property
+    @abstractmethod
+    def _minibatch_size(self) -> int:
+        """Transitions of the largest minibatch."""
+
+    @property
+    @abstractmethod
+    def _estimator(self) -> AdvantageEstimator:
+        """How advantages are estimated."""
+
+    def _build(self, *, setup: bool) -> None:
+        """End the constructor: check the environment, build the model, and say what was chosen.
+
+        Args:
+            setup: Whether to build the networks at once.
+
+        Raises:
+            ArgumentError: If the policy cannot be built for the environment.
+        """
+        if self.env is not None:
+            self._check_environment()
+        if setup:
+            with checks.sb3_errors_named("`policy` cannot be built for this environment"):
+                self._setup_model()
+            self._announce_device()
+            if self.verbose >= 1 or self.update == "closed_form":
+                self._announce_update(self._update_choice.explain(self.update, self.policy, self.rollout_buffer))
+
+    def _check_environment(self) -> None:
+        """Check the wrapped environment against the arguments."""
+        checks.check_spaces(self.observation_space, self.action_space, self.policy_class)
+        if self.normalize_observations:
+            check_normalizable(self.observation_space)
+
+    def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
+        """Look a policy's name up.
+
+        Args:
+            policy_name: A key of `policy_aliases`.
+
+        Returns:
+            The policy's class.
+
+        Raises:
+            ArgumentError: If there is no policy of this name.
+        """
+        checks.check_choice("policy", policy_name, self.policy_aliases)
+        return self.policy_aliases[policy_name]
+
+    def _setup_model(self) -> None:
+        """Build everything that follows from the arguments: buffer, policy, schedules. SB3's `load` calls this too."""
+        self.rollout_buffer_kwargs = {k: v for k, v in self.rollout_buffer_kwargs.items() if k != NOT_FOR_STOCK}
+        chosen_class, chosen_kwargs = self.rollout_buffer_class, self.policy_kwargs
+        if not self._keep_buffer_class and chosen_class in (RolloutBuffer, DictRolloutBuffer):
+            chosen_class = None  # a file of stock PPO's, which names its default
+        self.rollout_buffer_class = chosen_class or default_rollout_buffer_class(self.observation_space)
+        self.policy_kwargs = self._policy_arguments()
+        super()._setup_model()
+        # What the user chose, so that a saved file names this project's classes nowhere.
+        self.rollout_buffer_class, self.policy_kwargs = chosen_class, chosen_kwargs
+        if not self.critic:
+            remove_critic(self.policy)
+        if self.normalize_observations:
+            attach_observation_normalizer(self.policy)
+        if self._choose_device:
+            self._move_to_fastest_device()
+
+    def _policy_arguments(self) -> Kwargs:
+        """Add to `policy_kwargs` what this project's own arguments say about the policy.
+
+        Returns:
+            The arguments that the policy is built with.
+
+        Raises:
+            ArgumentError: If both say something else.
+        """
+        kwargs = dict(self.policy_kwargs)
+        if not self.orthogonal_init:
+            if kwargs.setdefault("ortho_init", False):
+                raise ArgumentError("`orthogonal_init=False` contradicts policy_kwargs=dict(ortho_init=True).")
+        if self.adam_epsilon is not None:
+            options = {"eps": self.adam_epsilon, **(kwargs.get("optimizer_kwargs") or {})}
+            if options["eps"] != self.adam_epsilon:
+                raise ArgumentError(f"`adam_epsilon={self.adam_epsilon!r}` contradicts eps={options['eps']!r}.")
+            kwargs["optimizer_kwargs"] = options
+        return share_trunk(self.policy_class, kwargs) if self.share_features else kwargs
+
+    def _move_to_fastest_device(self) -> None:
+        """Resolve `device="auto"` once the network is known."""
+        device = fastest_device(self.policy)
+        if device == self.device:
+            return
+        self.device = device
+        self.policy = self.policy.to(self.device)
+        self.rollout_buffer.device = self.device
+        if self.seed is not None:
+            th.backends.cudnn.deterministic = True
+            th.backends.cudnn.benchmark = False
+        if self.use_sde:
+            self.policy.reset_noise(self.n_envs)
+
+    def _maybe_recommend_cpu(self, mlp_class_name: str = "ActorCriticPolicy") -> None:  # noqa: ARG002 # SB3's signature
+        """Warn about a GPU for a policy that is faster on the CPU; unlike SB3's, by its layers, not by its name.
+
+        Args:
+            mlp_class_name: Not needed here.
+        """
+        warning = slow_device_warning(self.device, self.policy)
+        if warning is not None:
+            warnings.warn(warning, stacklevel=2)
+
+    def _announce_device(self) -> None:
+        """Say which device is used, and, if `device="auto"` chose it, why."""
+        if self.verbose >= 1:
+            print(f"Using {self.device} device" + (explain_device(self.policy) if self._choose_device else ""))
+
+    def learn(
+        self: SelfAlgorithm,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "PPO",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> SelfAlgorithm:
+        """Learn from `total_timesteps` steps, rounded up to whole rollouts.
+
+        Args:
+            total_timesteps: Steps over all environments.
+            callback: SB3 callback, list of callbacks or function.
+            log_interval: Rollouts between two outputs of the log.
+            tb_log_name: Name of the run in TensorBoard (default: stock PPO's).
+            reset_num_timesteps: Whether to count steps from 0; False continues.
+            progress_bar: Whether to show a progress bar (tqdm and rich).
+
+        Returns:
+            The model itself.
+
+        Raises:
+            ValueError: If the policy has become NaN or infinite.
+        """
+        super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+        self._check_policy_is_finite()
+        return self
+
+    def _check_policy_is_finite(self) -> None:
+        """Notice what no rollout will: the policy's actions are validated while it acts, not while it is updated.
+
+        Raises:
+            ValueError: If a parameter is NaN or infinite.
+        """
+        for name, parameter in self.policy.named_parameters():
+            if parameter.requires_grad and not th.isfinite(parameter).all():
+                raise ValueError(
+                    f"the policy has become NaN or infinite in its last update (parameter {name}): "
+                    "look for such rewards or observations, or try a smaller learning rate."
+                )
+
+    @with_chosen_threads
+    def collect_rollouts(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
+    ) -> bool:
+        """Fill the buffer, and measure how fast that was.
+
+        Args:
+            env: The training environments.
+            callback: Called at every step.
+            rollout_buffer: The buffer to fill.
+            n_rollout_steps: Steps per environment.
+
+        Returns:
+            Whether the rollout was completed; False if a callback asked to stop.
+
+        Raises:
+            ArgumentError: If a callback has set `n_steps` to what the constructor would refuse.
+        """
+        if isinstance(rollout_buffer, ScratchRolloutBuffer | ScratchDictRolloutBuffer):
+            rollout_buffer.estimator = self._estimator
+        if self.n_episodes is None and n_rollout_steps != rollout_buffer.buffer_size:  # a callback has changed `n_steps`
+            checks.check_positive_integer("n_steps", n_rollout_steps, remedy="a callback has set it")
+            rollout_buffer.buffer_size = n_rollout_steps
+        steps_before, started = self.num_timesteps, time.perf_counter()
+        completed = self._fill_buffer(env, callback, rollout_buffer, n_rollout_steps)
+        self._record_rate("time/rollout_fps", self.num_timesteps - steps_before, started)
+        return completed
+
+    def _choose_actor(self) -> Actor:
+        """Choose how the policy acts: by the same arithmetic as the update.
+
+        Returns:
+            What acts.
+        """
+        update = self._choose_update()
+        return LeanActor(self.policy, update) if isinstance(update, ClosedFormUpdate) else TorchActor(self.policy)
+
+    def _record_rate(self, key: str, n_transitions: int, started: float) -> None:
+        """Log transitions per second.
+
+        Args:
+            key: The logger's key.
+            n_transitions: Transitions handled.
+            started: `time.perf_counter()` at the beginning.
+        """
+        self.logger.record(key, int(n_transitions / max(time.perf_counter() - started, 1e-9)))
+
+    def _evaluate_now(self, value: FloatOrSchedule) -> float:
+        """Evaluate a constant or schedule at the current progress.
+
+        Args:
+            value: The constant or schedule.
+
+        Returns:
+            Its value now.
+        """
+        return float(value(self._current_progress_remaining) if callable(value) else value)
+
+    def _choose_update(self) -> Update:
+        """Choose how to update, and say so if that is news.
+
+        Returns:
+            The update.
+
+        Raises:
+            ArgumentError: If `update` asks for the closed form, and that does not cover the policy.
+        """
+        checks.check_choice("update", self.update, get_args(checks.UpdateName))
+        update = self._update_choice.choose(self.update, self.policy, self.rollout_buffer)
+        self._announce_update(self._update_choice.description)
+        return update
+
+    def _announce_update(self, description: str) -> None:
+        """Say which update is used and why, if that is news.
+
+        Args:
+            description: Both, in words.
+        """
+        if self.verbose >= 1 and description != self._announced_update:
+            self._announced_update = description
+            print(f"Using the {description}")
+
+    @property
+    def _bootstraps(self) -> bool:
+        return self.critic
+
+    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
+        """Compute the remaining progress, never below 0.
+
+        The last rollout usually ends after `total_timesteps`, where SB3's progress, and with it a linear learning rate,
+        becomes negative.
+
+        Args:
+            num_timesteps: Steps so far.
+            total_timesteps: Steps planned.
+        """
+        super()._update_current_progress_remaining(num_timesteps, total_timesteps)
+        self._current_progress_remaining = max(0.0, self._current_progress_remaining)
+
+    def _excluded_save_params(self) -> list[str]:
+        """Name what is rebuilt by `_setup_model` and thus not saved.
+
+        Returns:
+            Attribute names.
+        """
+        return [*super()._excluded_save_params(), *NOT_SAVED]
+
+    @property
+    @abstractmethod
+    def _learns_otherwise_than_stock(self) -> bool:
+        """Whether stock PPO, which ignores attributes that it does not know, would go on in another way."""
+
+    def save(
+        self,
+        path: str | pathlib.Path | io.BufferedIOBase,
+        exclude: Iterable[str] | None = None,
+        include: Iterable[str] | None = None,
+    ) -> None:
+        """Save everything to a zip file, in SB3's format.
+
+        Args:
+            path: Where to.
+            exclude: Attributes to leave out.
+            include: Attributes to save that would be left out.
+        """
+        chosen = self.rollout_buffer_kwargs
+        if self._learns_otherwise_than_stock:
+            self.rollout_buffer_kwargs = {**chosen, NOT_FOR_STOCK: True}
+        try:
+            super().save(path, exclude, include)
+        finally:
+            self.rollout_buffer_kwargs = chosen
+
+    def __deepcopy__(self: SelfAlgorithm, memo: dict[int, Any]) -> SelfAlgorithm:
+        """Copy everything but the logger (its streams are shared), environments included if they can be copied.
+
+        Args:
+            memo: Objects copied already, by id.
+
+        Returns:
+            The copy.
+        """
+        free_graph(self.policy)
+        duplicate = type(self).__new__(type(self))
+        memo[id(self)] = duplicate
+        logger = vars(self).get("_logger")
+        memo[id(logger)] = logger
+        duplicate.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return duplicate
+
+    @classmethod
+    def load(
+        cls: type[SelfAlgorithm],
+        path: str | pathlib.Path | io.BufferedIOBase,
+        env: GymEnv | None = None,
+        device: th.device | str = "auto",
+        custom_objects: Kwargs | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        **kwargs: Any,
+    ) -> SelfAlgorithm:
+        """Load a model that this class or, for `PPOScratch`, SB3's PPO has saved.
+
+        Args:
+            path: The zip file.
+            env: Environment to continue with; None: the model can only predict until `set_env`.
+            device: Where to load the parameters.
+            custom_objects: Objects to use in place of those in the file, by name.
+            print_system_info: Whether to print versions, saved and current.
+            force_reset: Whether the environment is reset before training goes on.
+            **kwargs: Constructor arguments to change.
+
+        Returns:
+            The model.
+
+        Raises:
+            ArgumentTypeError: If there is no such argument, or the file decides it (stock would never read it).
+        """
+        known = set(inspect.signature(cls.__init__).parameters) - {"self", "policy", "env", "_init_setup_model"}
+        check_known_names(kwargs, known, where=f"{cls.__name__}.load")
+        if "stats_window_size" in kwargs:  # the one argument that SB3 stores under another name
+            kwargs["_stats_window_size"] = kwargs.pop("stats_window_size")
+        return super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)

@@ -1,0 +1,68 @@
+"""Exact KL divergences between SB3's action distributions, where they have a closed form.
+
+What is here: describing a policy's distributions by a tensor, and measuring from that description. What is not: SB3's
+estimate from the actions taken (`losses.py`), and the same without torch (`heads.py`).
+"""
+
+from typing import Any
+
+import torch as th
+from stable_baselines3.common.distributions import Distribution
+from torch import distributions
+
+
+def describe_distribution(distribution: Distribution) -> th.Tensor | None:
+    """Describe a batch of distributions.
+
+    Args:
+        distribution: SB3's, of any kind.
+
+    Returns:
+        Shape (batch, n_parameters); None if their divergences have no closed form.
+    """
+    rows = [_parameters(part) for part in _parts(distribution)]
+    return None if any(row is None for row in rows) else th.cat(rows, dim=1)  # type: ignore[arg-type] # no None left
+
+
+def kl_from(old: th.Tensor, distribution: Distribution) -> th.Tensor:
+    """Measure how far distributions are from others of the same kind: KL(old || these).
+
+    Args:
+        old: What `describe_distribution` has returned for the others, shape (batch, n_parameters).
+        distribution: These.
+
+    Returns:
+        Divergences, shape (batch,), with a graph if the distributions have one.
+    """
+    divergences, start = th.zeros(len(old), dtype=old.dtype, device=old.device), 0
+    for part in _parts(distribution):
+        parameters = _parameters(part)
+        assert parameters is not None
+        described = old[:, start : start + parameters.shape[1]]
+        start += parameters.shape[1]
+        each = distributions.kl_divergence(_rebuild(part, described), part)
+        divergences = divergences + each.reshape(len(old), -1).sum(dim=1)
+    return divergences
+
+
+def _parts(distribution: Distribution) -> list[Any]:
+    """List the torch distributions inside one of SB3's; one per dimension where SB3 keeps them apart."""
+    inside = getattr(distribution, "distribution", None)
+    return list(inside) if isinstance(inside, list) else [inside]
+
+
+def _parameters(part: Any) -> th.Tensor | None:
+    """Describe one of torch's distributions by a tensor of shape (batch, n); None if it is of another kind."""
+    if isinstance(part, distributions.Normal):
+        return th.cat([part.mean, part.stddev], dim=1)
+    if isinstance(part, distributions.Categorical | distributions.Bernoulli):
+        return part.logits
+    return None
+
+
+def _rebuild(part: Any, parameters: th.Tensor) -> distributions.Distribution:
+    """Make a distribution of the same kind from its description, shape (batch, n)."""
+    if isinstance(part, distributions.Normal):
+        mean, std = parameters.chunk(2, dim=1)
+        return distributions.Normal(mean, std)
+    return type(part)(logits=parameters)

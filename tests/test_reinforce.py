@@ -1,0 +1,153 @@
+"""Tests of `ReinforceScratch`: its step against the textbook's formula, its options, and the zoo's view of it."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+
+from sb3_ppo_scratch import PPOScratch, ReinforceScratch
+from sb3_ppo_scratch.callbacks import StopWhenSolved
+from tests.envs import EndingsEnv
+
+ACTIONS = {
+    "discrete": spaces.Discrete(3),
+    "multi_discrete": spaces.MultiDiscrete([2, 3]),
+    "multi_binary": spaces.MultiBinary(2),
+    "box": spaces.Box(-1, 1, (2,), np.float32),
+}
+
+
+def model_of(kind: str = "discrete", **arguments: Any) -> ReinforceScratch:
+    settings = {"n_episodes": 3, "gamma": 0.9, "seed": 0, **arguments}
+    return ReinforceScratch("MlpPolicy", EndingsEnv(ACTIONS[kind]), **settings)
+
+
+def textbook_gradient(model: ReinforceScratch, policy: Any, *, reward_to_go: bool, baseline: str) -> list[th.Tensor]:
+    """Sum over each episode of `grad log pi(a) * weight`, divided by the number of transitions, in float64."""
+    buffer = model.rollout_buffer
+    rewards, starts = buffer.rewards.reshape(-1).astype(float), buffer.episode_starts.reshape(-1)
+    firsts = list(np.flatnonzero(starts))
+    weights = np.zeros(len(rewards))
+    for first, end in zip(firsts, [*firsts[1:], len(rewards)], strict=True):
+        for step in range(first, end):
+            since = step if reward_to_go else first
+            weights[step] = sum(model.gamma ** (later - since) * rewards[later] for later in range(since, end))
+    if baseline == "mean":
+        weights = weights - weights.mean()
+    elif baseline == "value":
+        weights = weights - buffer.values.reshape(-1)
+    policy = copy.deepcopy(policy)
+    actions = th.as_tensor(buffer.actions.reshape(len(rewards), -1))
+    if isinstance(model.action_space, spaces.Discrete):
+        actions = actions.long().flatten()
+    _, log_prob, _ = policy.evaluate_actions(th.as_tensor(buffer.observations.reshape(len(rewards), -1)), actions)
+    (-(log_prob * th.as_tensor(weights)).sum() / len(rewards)).backward()
+    return [parameter.grad for name, parameter in policy.named_parameters() if "value" not in name]
+
+
+@pytest.mark.parametrize("kind", ACTIONS)
+@pytest.mark.parametrize("reward_to_go", [True, False])
+@pytest.mark.parametrize("baseline", ["none", "mean", "value"])
+@pytest.mark.parametrize("update", ["closed_form", "autograd"])
+def test_gradient_is_the_textbooks(kind: str, reward_to_go: bool, baseline: str, update: str) -> None:
+    model = model_of(kind, reward_to_go=reward_to_go, baseline=baseline, update=update, vf_coef=0.0)
+    _, callback = model._setup_learn(1)
+    model.collect_rollouts(model.env, callback, model.rollout_buffer, 1)
+    before = copy.deepcopy(model.policy)
+    model.train()
+    expected = textbook_gradient(model, before, reward_to_go=reward_to_go, baseline=baseline)
+    ours = [parameter.grad for name, parameter in model.policy.named_parameters() if "value" not in name]
+    assert len(ours) == len(expected)
+    for gradient, other in zip(ours, expected, strict=True):
+        th.testing.assert_close(gradient, other.to(gradient.dtype), rtol=1e-4, atol=1e-6)
+
+
+def test_normalised_returns_have_mean_zero_and_deviation_one() -> None:
+    model = model_of(normalize_returns=True).learn(1)
+    weights = model.rollout_buffer.advantages
+    assert weights.mean() == pytest.approx(0, abs=1e-6)
+    assert weights.std() == pytest.approx(1, abs=1e-5)
+
+
+def test_one_step_per_rollout() -> None:
+    model = model_of().learn(60)
+    steps = {float(state["step"]) for state in model.policy.optimizer.state_dict()["state"].values()}
+    assert steps == {float(model._n_updates)}
+
+
+@pytest.mark.parametrize(("baseline", "has_critic"), [("none", False), ("mean", False), ("value", True)])
+def test_only_the_value_baseline_has_a_value_network(baseline: str, has_critic: bool) -> None:
+    model = model_of(baseline=baseline).learn(1)
+    assert any("value_net" in name for name, _ in model.policy.named_parameters()) == has_critic
+    logged = set(model.logger.name_to_value)
+    assert ("train/value_loss" in logged) == ("train/explained_variance" in logged) == has_critic
+    assert "train/policy_gradient_loss" in logged
+
+
+def test_value_network_learns_the_returns() -> None:
+    model = model_of(baseline="value", learning_rate=1e-2, vf_coef=1.0)
+    losses = []
+    for _ in range(30):
+        model.learn(1, reset_num_timesteps=False)
+        losses.append(model.logger.name_to_value["train/value_loss"])
+    assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
+
+
+def test_saved_model_continues_exactly(tmp_path: Any) -> None:
+    model = model_of().learn(40)
+    model.save(tmp_path / "model")
+    loaded = ReinforceScratch.load(tmp_path / "model", env=EndingsEnv(ACTIONS["discrete"]))
+    assert (loaded.n_episodes, loaded.baseline, loaded.reward_to_go) == (3, "none", True)
+    for ours, theirs in zip(model.policy.parameters(), loaded.policy.parameters(), strict=True):
+        assert th.equal(ours, theirs)
+    loaded.learn(40)
+
+
+def test_reinforce_is_ppo_with_one_unclipped_full_batch_epoch() -> None:
+    env = [EndingsEnv(ACTIONS["discrete"]) for _ in range(2)]
+    reinforce = ReinforceScratch("MlpPolicy", env[0], learning_rate=1e-3, n_episodes=2, gamma=0.9, seed=0)
+    ppo = PPOScratch(
+        "MlpPolicy", env[1], learning_rate=1e-3, n_episodes=2, gamma=0.9, seed=0, batch_size=None, n_epochs=1,
+        clip_range=None, advantage="monte_carlo", normalize_advantage=False, critic=False, timeout_bootstrap=False,
+        max_grad_norm=float("inf"),
+    )  # fmt: skip
+    for model in (reinforce, ppo):
+        model.learn(60)
+    for ours, theirs in zip(reinforce.policy.parameters(), ppo.policy.parameters(), strict=True):
+        assert th.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_episodes": 0}, "`n_episodes` must be at least 1, got 0"),
+        ({"n_episodes": None}, "`n_episodes` must be an integer"),
+        ({"baseline": "median"}, "`baseline` must be one of"),
+        ({"reward_to_go": "yes"}, "`reward_to_go` must be one of"),
+        ({"normalize_returns": 2}, "`normalize_returns` must be one of"),
+        ({"gamma": 1.5}, r"`gamma` must lie in \[0, 1\], got 1.5"),
+        ({"learning_rate": -1.0}, "`learning_rate` must be finite and not negative"),
+        ({"share_features": 1.0}, "`share_features` must be one of"),
+    ],
+)
+def test_unusable_arguments_are_named(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        model_of(**arguments)
+
+
+def test_callback_stops_once_the_mean_return_is_reached() -> None:
+    model = ReinforceScratch("MlpPolicy", "CartPole-v1", seed=0, n_episodes=1)
+    model.learn(20_000, callback=StopWhenSolved(threshold=12, n_episodes=5))
+    returns = [episode["r"] for episode in model.ep_info_buffer]
+    assert len(returns) >= 5
+    assert np.mean(returns[-5:]) >= 12
+    assert model.num_timesteps < 20_000
+
+
+@pytest.mark.parametrize("arguments", [{"threshold": float("nan")}, {"threshold": 1, "n_episodes": 0}])
+def test_callback_refuses_what_can_never_be_reached(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        StopWhenSolved(**arguments)
