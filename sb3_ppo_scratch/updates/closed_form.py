@@ -145,6 +145,24 @@ def _mean(values: Array) -> float:
     return float(np.add.reduce(values)) / len(values)
 
 
+def cut(columns: Array, batch_size: int) -> Iterator[Array]:
+    """Cut columns into minibatches, each in one piece of memory: rows that lie far apart share places in the caches.
+
+    Args:
+        columns: Shape (n, n_columns).
+        batch_size: Columns per minibatch; the last may have fewer.
+
+    Yields:
+        Shape (n, batch_size).
+    """
+    n_rows, n_columns = columns.shape
+    n_whole = n_columns // batch_size
+    whole = columns[:, : n_whole * batch_size].reshape(n_rows, n_whole, batch_size)
+    yield from np.ascontiguousarray(whole.swapaxes(0, 1))
+    if n_whole * batch_size < n_columns:
+        yield np.ascontiguousarray(columns[:, n_whole * batch_size :])
+
+
 BYTES_AT_ONCE = 2**20
 """Observations are picked and preprocessed for as many minibatches at once as fit into this much memory."""
 
@@ -213,9 +231,8 @@ class ColumnsOfRollout:
             picked = rows[start : start + n_at_once]
             observations = self._inputs(self._buffer.observations.take(picked, axis=0))
             others = self._others.take(picked, axis=1)
-            for first in range(0, len(picked), batch_size):
-                some = slice(first, first + batch_size)
-                yield self._columns(observations[:, some], others[:, some])
+            for some, others_of_them in zip(cut(observations, batch_size), cut(others, batch_size), strict=True):
+                yield self._columns(some, others_of_them)
 
     @functools.cached_property
     def _everything(self) -> Columns:
