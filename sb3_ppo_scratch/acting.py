@@ -15,7 +15,6 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_ppo_scratch.updates.closed_form import ClosedFormUpdate
-from sb3_ppo_scratch.updates.kernels import Array
 from sb3_ppo_scratch.updates.snapshot import parts_of
 
 Observations = Any
@@ -89,7 +88,6 @@ class LeanActor:
         self.policy, self._inputs = policy, update.inputs
         self._network, self._head = update.objective.network, update.objective.head
         self._parameters, self._parts = update.memory.parameters, parts_of(policy)
-        self._columns: Array | None = None
         assert policy.action_space.shape is not None
         self._action_shape = policy.action_space.shape
 
@@ -100,8 +98,8 @@ class LeanActor:
         Raises:
             ValueError: If a parameter or an observation is not finite (SB3's distributions raise then, too).
         """
-        self._columns = self._inputs(observations, self._columns)
-        outputs, values = self._network.forward(self._columns)
+        columns = self._inputs(observations, self._network.input_memory(len(observations)))
+        outputs, values = self._network.forward(columns)
         self._head.condition(outputs)
         actions = self._head.sample()
         log_probs = self._head.log_prob(actions)

@@ -53,7 +53,9 @@ class BinnedDistribution(MultiCategoricalDistribution):
         self.deterministic = deterministic
         largest = max(self.action_dims)
         # Rows of unequal length are filled up with NaN, which is nearest to nothing.
-        rows = [np.pad(values.astype(np.float64), (0, largest - len(values)), constant_values=np.nan) for values in atoms]
+        rows = [
+            np.pad(values.astype(np.float64), (0, largest - len(values)), constant_values=np.nan) for values in atoms
+        ]
         self._is_integer = all(values.dtype.kind in "iu" for values in atoms)
         self._atoms = th.as_tensor(np.stack(rows)).to(th.float32)
         self._dimensions = th.arange(len(atoms))

@@ -5,6 +5,7 @@ functions of numbers. What is not: measuring the divergence (`updates/`), and th
 """
 
 from collections.abc import Callable
+
 from sb3_ppo_scratch.argument_checks import KlMode
 from sb3_ppo_scratch.errors import ArgumentError
 from sb3_ppo_scratch.updates.update import MinibatchFigures, Update

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor, NatureCNN, create_mlp
 
 from sb3_ppo_scratch.errors import ArgumentError
@@ -50,7 +50,7 @@ class SharedTrunk(BaseFeaturesExtractor):
         return features
 
 
-def share_trunk(policy_class: type[ActorCriticPolicy], policy_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def share_trunk(policy_class: type[BasePolicy], policy_kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Let actor and critic share everything but their last layers.
 
     Args:
@@ -92,16 +92,16 @@ def remove_critic(policy: ActorCriticPolicy) -> None:
     Args:
         policy: A policy that has not learned yet; its optimiser is made anew, for the parameters that are left.
     """
-    policy.value_net = NoValues()
+    policy.value_net = NoValues()  # type: ignore[assignment] # SB3 only calls it
     if hasattr(policy.mlp_extractor, "value_net"):
         policy.mlp_extractor.value_net = th.nn.Sequential()
     if not policy.share_features_extractor:
         policy.share_features_extractor = True
         policy.vf_features_extractor = policy.features_extractor
     rate = policy.optimizer.param_groups[0]["lr"]
-    policy.optimizer = policy.optimizer_class(policy.parameters(), lr=rate, **policy.optimizer_kwargs)
+    policy.optimizer = policy.optimizer_class(policy.parameters(), lr=rate, **policy.optimizer_kwargs)  # type: ignore[call-arg] # all have it
 
 
-def _default_of(policy_class: type[ActorCriticPolicy], argument: str) -> Any:
+def _default_of(policy_class: type[BasePolicy], argument: str) -> Any:
     """Look up a constructor argument's default."""
     return inspect.signature(policy_class.__init__).parameters[argument].default

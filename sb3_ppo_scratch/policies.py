@@ -1,7 +1,7 @@
 """Policies that SB3 does not have: discrete choices in a continuous action space.
 
-What is here: policies over a Box whose actions are atoms, and the names by which algorithms know them. What is not:
-their distributions (`distributions.py`); an environment with a discrete action space instead (`wrappers/bin_action.py`).
+What is here: policies over a Box whose actions are atoms. What is not: their distributions (`distributions.py`), and
+environments with a discrete action space instead (`wrappers/bin_action.py`).
 """
 
 from typing import Any, ClassVar, get_args
@@ -74,7 +74,9 @@ class BinnedMlpPolicy(ActorCriticPolicy):
             return make_atoms(action_space, DEFAULT_BINS if bins is None else bins)
         if bins is not None:
             raise ArgumentError(f"`bins={bins!r}` has no meaning for {action_space}, which is discrete already.")
-        numbers = [action_space.n] if isinstance(action_space, spaces.Discrete) else action_space.nvec
+        numbers: Any = (
+            [action_space.n] if isinstance(action_space, spaces.Discrete) else getattr(action_space, "nvec", ())
+        )
         return tuple(np.arange(number) for number in numbers)
 
     def _build(self, lr_schedule: Schedule) -> None:

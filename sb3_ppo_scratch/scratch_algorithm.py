@@ -73,8 +73,8 @@ def as_float(value: Any) -> Any:
 
 
 def with_chosen_threads(
-    method: Callable[Concatenate["ScratchAlgorithm", Arguments], Result],
-) -> Callable[Concatenate["ScratchAlgorithm", Arguments], Result]:
+    method: Callable[Concatenate[SelfAlgorithm, Arguments], Result],
+) -> Callable[Concatenate[SelfAlgorithm, Arguments], Result]:
     """Let a method run with the threads that `torch_threads` says, and restore them afterwards.
 
     Args:
@@ -85,7 +85,7 @@ def with_chosen_threads(
     """
 
     @functools.wraps(method)
-    def with_threads(self: "ScratchAlgorithm", /, *arguments: Arguments.args, **keywords: Arguments.kwargs) -> Result:
+    def with_threads(self: SelfAlgorithm, /, *arguments: Arguments.args, **keywords: Arguments.kwargs) -> Result:
         with threads_restored() as outside:
             use_threads(choose_threads(self.torch_threads, self.policy, self._minibatch_size, outside))
             return method(self, *arguments, **keywords)
@@ -154,7 +154,7 @@ class ScratchAlgorithm(LiveAttributes, RolloutCollector):
         with checks.sb3_errors_named("`env` cannot be used"):
             super().__init__(
                 policy,
-                env if env is None else self._wrap_env(env, verbose),
+                env if env is None else self._wrap_env(env, verbose),  # type: ignore[arg-type] # SB3's load gives none
                 as_float(learning_rate),
                 device="cpu" if device == "auto" else device,
                 supported_action_spaces=ACTION_SPACES,
@@ -252,9 +252,8 @@ class ScratchAlgorithm(LiveAttributes, RolloutCollector):
             ArgumentError: If both say something else.
         """
         kwargs = dict(self.policy_kwargs)
-        if not self.orthogonal_init:
-            if kwargs.setdefault("ortho_init", False):
-                raise ArgumentError("`orthogonal_init=False` contradicts policy_kwargs=dict(ortho_init=True).")
+        if not self.orthogonal_init and kwargs.setdefault("ortho_init", False):
+            raise ArgumentError("`orthogonal_init=False` contradicts policy_kwargs=dict(ortho_init=True).")
         if self.adam_epsilon is not None:
             options = {"eps": self.adam_epsilon, **(kwargs.get("optimizer_kwargs") or {})}
             if options["eps"] != self.adam_epsilon:
@@ -353,7 +352,9 @@ class ScratchAlgorithm(LiveAttributes, RolloutCollector):
         """
         if isinstance(rollout_buffer, ScratchRolloutBuffer | ScratchDictRolloutBuffer):
             rollout_buffer.estimator = self._estimator
-        if self.n_episodes is None and n_rollout_steps != rollout_buffer.buffer_size:  # a callback has changed `n_steps`
+        if (
+            self.n_episodes is None and n_rollout_steps != rollout_buffer.buffer_size
+        ):  # a callback has changed `n_steps`
             checks.check_positive_integer("n_steps", n_rollout_steps, remedy="a callback has set it")
             rollout_buffer.buffer_size = n_rollout_steps
         steps_before, started = self.num_timesteps, time.perf_counter()

@@ -22,10 +22,7 @@ def ordinal_by_definition(logits: np.ndarray) -> np.ndarray:
     """The paper's equation, one number after the other: log-probabilities of one dimension, shape (batch, n)."""
     sigmoid = 1 / (1 + np.exp(-logits))
     scores = np.array(
-        [
-            [sum(np.log(row[: i + 1])) + sum(np.log(1 - row[i + 1 :])) for i in range(len(row))]
-            for row in sigmoid
-        ]
+        [[sum(np.log(row[: i + 1])) + sum(np.log(1 - row[i + 1 :])) for i in range(len(row))] for row in sigmoid]
     )
     return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
 
@@ -70,7 +67,10 @@ def test_log_probability_and_entropy_are_the_sum_over_dimensions(kind: type[Binn
     if kind is OrdinalDistribution:
         parts = [ordinal_logits(part) for part in parts]
     singles = [th.distributions.Categorical(logits=part) for part in parts]
-    columns = [[list(values).index(action) for action in column] for values, column in zip(atoms, actions.T.tolist(), strict=True)]
+    columns = [
+        [list(values).index(action) for action in column]
+        for values, column in zip(atoms, actions.T.tolist(), strict=True)
+    ]
     expected = sum(single.log_prob(th.tensor(column)) for single, column in zip(singles, columns, strict=True))
     th.testing.assert_close(distribution.log_prob(actions), expected)
     th.testing.assert_close(distribution.entropy(), sum(single.entropy() for single in singles))
@@ -82,9 +82,7 @@ def test_stored_actions_find_their_atom_after_rounding() -> None:
     assert distribution.indices_of(stored).flatten().tolist() == list(range(11))
 
 
-@pytest.mark.parametrize(
-    ("deterministic", "expected"), [("mode", 2.0), ("mean", 0.8), ("median", 0.5)]
-)
+@pytest.mark.parametrize(("deterministic", "expected"), [("mode", 2.0), ("mean", 0.8), ("median", 0.5)])
 def test_what_stands_for_a_distribution(deterministic: Any, expected: float) -> None:
     # -1 with probability 0.1, 0 with 0.3, 0.5 with 0.2, 2 with 0.4.
     logits = th.log(th.tensor([[0.1, 0.3, 0.2, 0.4]]))

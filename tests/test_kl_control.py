@@ -102,7 +102,9 @@ def test_last_kl_is_sb3s_own_divergence_between_the_policies_before_and_after(ki
 
 @pytest.mark.parametrize("kind", ACTIONS)
 def test_penalty_is_the_same_by_both_updates(kind: str) -> None:
-    models = [model_of(kind, kl_mode="penalty", target_kl=1e-4, kl_coef=3.0, update=u) for u in ("closed_form", "autograd")]
+    models = [
+        model_of(kind, kl_mode="penalty", target_kl=1e-4, kl_coef=3.0, update=u) for u in ("closed_form", "autograd")
+    ]
     for model in models:
         model.learn(96)
     for ours, theirs in zip(*(model.policy.parameters() for model in models), strict=True):
@@ -121,7 +123,9 @@ def test_heavy_penalty_keeps_the_policy_nearer(clip_range: float | None) -> None
 
 @pytest.mark.parametrize("update", ["closed_form", "autograd"])
 def test_adaptive_rate_multiplies_the_schedule(update: str) -> None:
-    model = model_of(kl_mode="adaptive_lr", target_kl=1e-9, update=update, learning_rate=lambda progress: 1e-3 * progress)
+    model = model_of(
+        kl_mode="adaptive_lr", target_kl=1e-9, update=update, learning_rate=lambda progress: 1e-3 * progress
+    )
     model.learn(96)
     assert model.kl_rate_scale == pytest.approx(1.5**-3)
     rate = model.policy.optimizer.param_groups[0]["lr"]

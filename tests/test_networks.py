@@ -13,7 +13,11 @@ from tests.envs import EndingsEnv
 
 IMAGES = spaces.Box(0, 255, (36, 36, 1), np.uint8)
 DICTS = spaces.Dict({"a": spaces.Box(-1, 1, (2,), np.float32), "b": spaces.Box(-1, 1, (3,), np.float32)})
-KINDS: dict[str, tuple[str, Any]] = {"vectors": ("MlpPolicy", None), "dicts": ("MultiInputPolicy", DICTS), "images": ("CnnPolicy", IMAGES)}
+KINDS: dict[str, tuple[str, Any]] = {
+    "vectors": ("MlpPolicy", None),
+    "dicts": ("MultiInputPolicy", DICTS),
+    "images": ("CnnPolicy", IMAGES),
+}
 
 
 def model_of(kind: str = "vectors", action_space: spaces.Space[Any] | None = None, **arguments: Any) -> PPOScratch:
@@ -44,9 +48,13 @@ def test_actor_begins_and_learns_as_with_a_critic_of_no_influence() -> None:
         assert th.equal(parameter, actor[name])
 
 
-@pytest.mark.parametrize("action_space", [spaces.Discrete(3), spaces.Box(-1, 1, (2,), np.float32)], ids=["discrete", "box"])
+@pytest.mark.parametrize(
+    "action_space", [spaces.Discrete(3), spaces.Box(-1, 1, (2,), np.float32)], ids=["discrete", "box"]
+)
 def test_both_updates_learn_the_same_without_critic(action_space: spaces.Space[Any]) -> None:
-    models = [model_of(action_space=action_space, critic=False, update=update) for update in ("closed_form", "autograd")]
+    models = [
+        model_of(action_space=action_space, critic=False, update=update) for update in ("closed_form", "autograd")
+    ]
     for model in models:
         model.learn(48)
     for ours, theirs in zip(*(model.policy.parameters() for model in models), strict=True):
@@ -133,7 +141,9 @@ def test_shared_trunk_survives_saving(tmp_path: Any) -> None:
     model.save(tmp_path / "model")
     loaded = PPOScratch.load(tmp_path / "model")
     observations = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-    np.testing.assert_array_equal(model.predict(observations, deterministic=True)[0], loaded.predict(observations, deterministic=True)[0])
+    np.testing.assert_array_equal(
+        model.predict(observations, deterministic=True)[0], loaded.predict(observations, deterministic=True)[0]
+    )
 
 
 # -- switches of single details ----------------------------------------------------------------------------------------
@@ -148,7 +158,7 @@ def test_weights_begin_orthogonal_unless_switched_off() -> None:
 def test_adam_epsilon_is_sb3s_unless_said_otherwise() -> None:
     assert model_of().policy.optimizer.param_groups[0]["eps"] == 1e-5
     assert model_of(adam_epsilon=1e-8).policy.optimizer.param_groups[0]["eps"] == 1e-8
-    with pytest.raises(ValueError, match="`adam_epsilon=1e-08` contradicts eps=0.1"):
+    with pytest.raises(ValueError, match=r"`adam_epsilon=1e-08` contradicts eps=0\.1"):
         model_of(adam_epsilon=1e-8, policy_kwargs={"optimizer_kwargs": {"eps": 0.1}})
 
 

@@ -33,7 +33,9 @@ def model_of(policy: str = "OrdinalMlpPolicy", action_space: spaces.Space[Any] =
     ],
     ids=["count", "per_dimension", "matrix"],
 )
-def test_actions_are_atoms_of_the_box(policy: str, action_space: spaces.Box, bins: Any, atoms: list[list[float]]) -> None:
+def test_actions_are_atoms_of_the_box(
+    policy: str, action_space: spaces.Box, bins: Any, atoms: list[list[float]]
+) -> None:
     model = model_of(policy, action_space, policy_kwargs={"bins": bins}).learn(32)
     for column, values in zip(model.rollout_buffer.actions.reshape(-1, len(atoms)).T, atoms, strict=True):
         assert set(column.tolist()) <= set(values)
@@ -98,7 +100,9 @@ def test_update_falls_to_autograd_and_says_why(capsys: pytest.CaptureFixture[str
         ("BinnedMlpPolicy", spaces.Box(-np.inf, np.inf, (1,)), {}, "needs finite bounds"),
     ],
 )
-def test_what_cannot_be_binned_is_named(policy: str, action_space: Any, arguments: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_binned_is_named(
+    policy: str, action_space: Any, arguments: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         model_of(policy, action_space, **arguments)
 

@@ -115,10 +115,11 @@ def test_advantages_are_those_of_whole_episodes_by_definition() -> None:
     (rollout, *_) = rollouts_of(make(2, 4, gamma=0.9, advantage="monte_carlo"), 1)
     rewards, starts = rollout["rewards"][:, 0], rollout["episode_starts"][:, 0]
     ends = [*np.flatnonzero(starts)[1:], len(starts)]
-    expected = []
-    for first, end in zip(np.flatnonzero(starts), ends, strict=True):
-        for step in range(first, end):
-            expected.append(sum(0.9 ** (later - step) * rewards[later] for later in range(step, end)))
+    expected = [
+        sum(0.9 ** (later - step) * rewards[later] for later in range(step, end))
+        for first, end in zip(np.flatnonzero(starts), ends, strict=True)
+        for step in range(first, end)
+    ]
     np.testing.assert_allclose(rollout["returns"][:, 0], expected, rtol=1e-5)
     np.testing.assert_allclose(rollout["advantages"], rollout["returns"] - rollout["values"], atol=1e-4)
 

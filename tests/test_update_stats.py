@@ -29,7 +29,6 @@ def test_means_are_taken_over_all_minibatches_and_logged_under_stocks_keys(numbe
         "train/clip_fraction": 0.375,
     }
 
-
     assert len(stats) == 2
     assert stats.maximum("kl") == pytest.approx(0.3)
     assert stats.last("kl") == pytest.approx(0.3)

@@ -7,6 +7,7 @@ What is here: its arguments, and the way from a saved model to a film. What is n
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
@@ -68,12 +69,25 @@ def run_film_command(words: argparse.Namespace) -> int:
     run = find_run(words.model, words.env, words.algo)
     model, env = open_run(run, words.seed, render_mode="rgb_array")
     try:
-        pictures, rate = list(film_of(model, env, words)), env.metadata.get("render_fps") or DEFAULT_RATE
+        pictures, rate = list(film_of(model, env, words)), rate_of(env)
     finally:
         env.close()
     write_film(pictures, words.out, rate, words.width * (2 if words.random else 1))
     print(f"{words.out}: {len(pictures)} pictures, {words.out.stat().st_size / 2**20:.1f} MiB")
     return 0
+
+
+def rate_of(env: VecEnv) -> float:
+    """Look up how fast an environment's pictures follow each other.
+
+    Args:
+        env: The environment.
+
+    Returns:
+        Pictures per second.
+    """
+    rate: Any = env.metadata.get("render_fps")
+    return float(rate or DEFAULT_RATE)
 
 
 def film_of(model: BaseAlgorithm, env: VecEnv, words: argparse.Namespace) -> Iterable[Picture]:
@@ -89,7 +103,7 @@ def film_of(model: BaseAlgorithm, env: VecEnv, words: argparse.Namespace) -> Ite
     """
     deterministic, seeds = not words.stochastic, range(words.seed, words.seed + words.episodes)
     played = [play_episode(model, env, seed, deterministic=deterministic) for seed in tqdm(seeds, desc="playing")]
-    pause = round(PAUSE_SECONDS * (env.metadata.get("render_fps") or DEFAULT_RATE))
+    pause = round(PAUSE_SECONDS * rate_of(env))
     for rank, episode in tqdm(rank_episodes(played, words.show).items(), desc="filming"):
         print(f"{rank} of {len(played)} episodes: return {episode.total:.1f} in {len(episode.rewards)} steps")
         shown = play_episode(model, env, episode.seed, deterministic=deterministic, with_pictures=True)

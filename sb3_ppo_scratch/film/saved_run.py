@@ -103,7 +103,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     """Read what rl_zoo3 has written, Python objects included; nothing if there is no such file."""
     if not path.is_file():
         return {}
-    return dict(yaml.load(path.read_text(), Loader=yaml.UnsafeLoader))  # noqa: S506 # as rl_zoo3 reads its own files
+    return dict(yaml.load(path.read_text(), Loader=yaml.UnsafeLoader))  # as rl_zoo3 reads its own files
 
 
 def _guess_algorithm(model_path: Path) -> str:

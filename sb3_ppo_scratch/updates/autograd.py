@@ -283,7 +283,7 @@ class SamplesOfRollout:
             if policy is not None:
                 self._described = describe_policy(policy, self._fields[0])
 
-    def minibatches(self, batch_size: int) -> Iterator[Samples]:
+    def minibatches(self, batch_size: int) -> Iterator[Samples | DescribedSamples]:
         """Pass once over it in random order.
 
         Args:
@@ -320,11 +320,14 @@ def describe_policy(policy: ActorCriticPolicy, observations: Any) -> th.Tensor |
         Shape (n, n_parameters); None if divergences have no closed form.
     """
     parts = observations if isinstance(observations, dict) else {"": observations}
-    pieces = []
+    pieces: list[th.Tensor] = []
     for some in zip(*(part.split(DESCRIBED_AT_ONCE) for part in parts.values()), strict=True):
         batch = dict(zip(parts, some, strict=True)) if isinstance(observations, dict) else some[0]
-        pieces.append(describe_distribution(policy.get_distribution(batch)))
-    return None if any(piece is None for piece in pieces) else th.cat(pieces)
+        described = describe_distribution(policy.get_distribution(batch))
+        if described is None:
+            return None
+        pieces.append(described)
+    return th.cat(pieces)
 
 
 def is_worth_bringing(buffer: RolloutBuffer, device: th.device) -> bool:

@@ -171,6 +171,26 @@ N_FIGURES = 4
 """Rows of a rollout's other arrays between actions and what describes the old distributions."""
 DESCRIBED_AT_ONCE = 2048
 """Transitions whose old distributions are described by one pass through the network."""
+
+
+def cut(columns: Array, batch_size: int) -> Iterator[Array]:
+    """Cut columns into minibatches, each in one piece of memory: rows that lie far apart share places in the caches.
+
+    Args:
+        columns: Shape (n, n_columns).
+        batch_size: Columns per minibatch; the last may have fewer.
+
+    Yields:
+        Shape (n, batch_size).
+    """
+    n_rows, n_columns = columns.shape
+    n_whole = n_columns // batch_size
+    whole = columns[:, : n_whole * batch_size].reshape(n_rows, n_whole, batch_size)
+    yield from np.ascontiguousarray(whole.swapaxes(0, 1))
+    if n_whole * batch_size < n_columns:
+        yield np.ascontiguousarray(columns[:, n_whole * batch_size :])
+
+
 BYTES_AT_ONCE = 2**20
 """Observations are picked and preprocessed for as many minibatches at once as fit into this much memory."""
 
@@ -258,9 +278,8 @@ class ColumnsOfRollout:
             picked = rows[start : start + n_at_once]
             observations = self._inputs(self._buffer.observations.take(picked, axis=0))
             others = self._others.take(picked, axis=1)
-            for first in range(0, len(picked), batch_size):
-                some = slice(first, first + batch_size)
-                yield self._columns(observations[:, some], others[:, some])
+            for some, others_of_them in zip(cut(observations, batch_size), cut(others, batch_size), strict=True):
+                yield self._columns(some, others_of_them)
 
     @functools.cached_property
     def _everything(self) -> Columns:
@@ -271,4 +290,6 @@ class ColumnsOfRollout:
         """Give transitions' observations, shape (n_inputs, batch), and their other rows, shape (n, batch), names."""
         n_rows = self._action_dim + N_FIGURES
         old_distributions = others[n_rows:] if len(others) > n_rows else None
-        return Columns(observations, others[: self._action_dim], *others[self._action_dim : n_rows], old_distributions)
+        old_values, old_log_prob, advantages, returns = others[self._action_dim : n_rows]
+        actions = others[: self._action_dim]
+        return Columns(observations, actions, old_values, old_log_prob, advantages, returns, old_distributions)

@@ -65,4 +65,5 @@ def _rebuild(part: Any, parameters: th.Tensor) -> distributions.Distribution:
     if isinstance(part, distributions.Normal):
         mean, std = parameters.chunk(2, dim=1)
         return distributions.Normal(mean, std)
-    return type(part)(logits=parameters)
+    rebuilt: distributions.Distribution = type(part)(logits=parameters)
+    return rebuilt

@@ -100,19 +100,18 @@ class _LevelAtWork:
 
     Args:
         level: The level.
-        below: The level before it, nearer to the input; None: there is none.
-        batch: The batch size.
+        inputs: What it reads, shape (n_inputs, batch).
+        input_gradient: Where the loss's derivatives by that go, same shape; None: nobody wants them.
     """
 
-    def __init__(self, level: _Level, below: "_LevelAtWork | None", batch: int) -> None:
-        shape, dtype = (len(level.bias), batch), level.bias.dtype
+    def __init__(self, level: _Level, inputs: Array, input_gradient: Array | None = None) -> None:
+        batch, dtype = inputs.shape[1], level.bias.dtype
+        shape = (len(level.bias), batch)
         self.outputs, self.gradient = kernels.empty(shape, dtype), kernels.empty(shape, dtype)
-        self._level = level
-        self._inputs: Array | None = None
         self._products: list[Operation] = []
         self._products_back: list[Operation] = []
-        if below is not None:
-            self.receive(below.outputs, below.gradient)
+        for product in level.products:
+            self._prepare_product(product, inputs, input_gradient)
         spans = [(kind, self.outputs[rows], self.gradient[rows]) for rows, kind in level.activations]
         self._after_products = [
             kernels.add_bias(self.outputs, level.bias),
@@ -124,24 +123,22 @@ class _LevelAtWork:
             kernels.matrix_product(self.gradient, np.ones((batch, 1), dtype), level.bias_gradient),
         ]
 
-    def receive(self, inputs: Array, input_gradient: Array | None = None) -> None:
-        """Prepare the products for inputs, if these are others than the last.
+    def _prepare_product(self, product: _Product, inputs: Array, input_gradient: Array | None) -> None:
+        """Prepare a product forwards and backwards.
 
         With `d` the derivative by `W x + b`, that by `W` is `d x^T`, and that by `x` is `W^T d`.
 
         Args:
+            product: Which.
             inputs: Shape (n_inputs, batch).
             input_gradient: Where the derivatives by them go, same shape; None: nobody wants them.
         """
-        if inputs is self._inputs:
-            return
-        self._inputs, self._products, self._products_back = inputs, [], []
-        for weight, weight_gradient, rows, output_rows in self._level.products:
-            outputs, gradient = self.outputs[output_rows], self.gradient[output_rows]
-            self._products.append(kernels.matrix_product(weight, inputs[rows], outputs))
-            self._products_back.append(kernels.matrix_product(gradient, inputs[rows].T, weight_gradient))
-            if input_gradient is not None:
-                self._products_back.append(kernels.matrix_product(weight.T, gradient, input_gradient[rows]))
+        weight, weight_gradient, rows, output_rows = product
+        outputs, gradient = self.outputs[output_rows], self.gradient[output_rows]
+        self._products.append(kernels.matrix_product(weight, inputs[rows], outputs))
+        self._products_back.append(kernels.matrix_product(gradient, inputs[rows].T, weight_gradient))
+        if input_gradient is not None:
+            self._products_back.append(kernels.matrix_product(weight.T, gradient, input_gradient[rows]))
 
     def forward(self) -> None:
         """Compute the outputs."""
@@ -158,6 +155,14 @@ class _LevelAtWork:
             operation()
 
 
+class _AtWork(NamedTuple):
+    """A whole network's arrays for one batch size."""
+
+    inputs: Array
+    """Shape (n_inputs, batch)."""
+    levels: list[_LevelAtWork]
+
+
 class ActorCriticMlp:
     """Actor and critic as MLPs over the same input, with or without shared first layers.
 
@@ -170,8 +175,20 @@ class ActorCriticMlp:
 
     def __init__(self, shape: ActorCriticShape, parameters: Array, gradient: Array) -> None:
         self._levels = list(_build_levels(shape, parameters, gradient))
+        self._n_inputs = shape.actor[0].n_inputs
         self._ends = _find_ends(shape)
-        self._at_work: dict[int, list[_LevelAtWork]] = {}
+        self._at_work: dict[int, _AtWork] = {}
+
+    def input_memory(self, batch: int) -> Array:
+        """Give the place where observations spare `forward` a copy.
+
+        Args:
+            batch: The batch size.
+
+        Returns:
+            Shape (n_inputs, batch); another after the memory for some batch sizes has been given back.
+        """
+        return self._at_work_for(batch).inputs
 
     def forward(self, inputs: Array) -> tuple[Array, Array]:
         """Compute the outputs, and keep what lies between for `backward`.
@@ -183,8 +200,9 @@ class ActorCriticMlp:
             The actor's outputs, shape (n_outputs, batch), and the critic's, shape (1, batch); the next call with this
             batch size overwrites them.
         """
-        self._current = self._levels_for(inputs.shape[1])
-        self._current[0].receive(inputs)
+        place, self._current = self._at_work_for(inputs.shape[1])
+        if inputs is not place:
+            np.copyto(place, inputs)
         for level in self._current:
             level.forward()
         outputs, *values = [self._current[depth].outputs[rows] for depth, rows in self._ends]
@@ -204,15 +222,16 @@ class ActorCriticMlp:
         for level in reversed(self._current):
             level.backward()
 
-    def _levels_for(self, batch: int) -> list[_LevelAtWork]:
+    def _at_work_for(self, batch: int) -> _AtWork:
         """Find or make the arrays for a batch size."""
         if batch not in self._at_work:
             if len(self._at_work) == BATCH_SIZES_KEPT:
                 self._at_work.clear()
-            levels: list[_LevelAtWork] = []
-            for level in self._levels:
-                levels.append(_LevelAtWork(level, levels[-1] if levels else None, batch))
-            self._at_work[batch] = levels
+            inputs = kernels.empty((self._n_inputs, batch), self._levels[0].bias.dtype)
+            levels = [_LevelAtWork(self._levels[0], inputs)]
+            for level in self._levels[1:]:
+                levels.append(_LevelAtWork(level, levels[-1].outputs, levels[-1].gradient))
+            self._at_work[batch] = _AtWork(inputs, levels)
         return self._at_work[batch]
 
 

@@ -22,6 +22,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices,
 from sb3_ppo_scratch.argument_checks import check_positive_integer
 from sb3_ppo_scratch.errors import ArgumentError, UnsupportedSpaceError
 from sb3_ppo_scratch.vec_env.cores import available_cores, takes_every_core
+from sb3_ppo_scratch.vec_env.envpool_steps import PoolSteps
 from sb3_ppo_scratch.wrappers.scale_reward import RAW_REWARD_KEY
 
 SEED_LIMIT = 2**31
@@ -103,7 +104,8 @@ class EnvPoolVecEnv(VecEnv):
         Args:
             actions: One per environment, (n_envs, *action shape).
         """
-        self._open_pool().send(np.asarray(actions))
+        self._open_pool()
+        self._steps.send(np.asarray(actions))
 
     def step_wait(self) -> VecEnvStepReturn:
         """Wait for the step that `step_async` began, and begin the next episode where one has ended.
@@ -111,10 +113,10 @@ class EnvPoolVecEnv(VecEnv):
         Returns:
             Observations, (n_envs, *observation shape); rewards, (n_envs,), float32; dones, (n_envs,), bool; infos.
         """
-        received, rewards, terminated, truncated, _ = self._open_pool().recv()
+        self._open_pool()
+        received, rewards, dones, truncated = self._steps.receive()
         # EnvPool's arrays are its own memory; rows of this one are replaced below.
         observations = np.array(received, dtype=self.observation_space.dtype)
-        dones = terminated | truncated
         self._returns += rewards
         self._lengths += 1
         infos: list[dict[str, Any]] = [{"TimeLimit.truncated": cut_off} for cut_off in truncated.tolist()]
@@ -257,6 +259,7 @@ class EnvPoolVecEnv(VecEnv):
             pool = _envpool().make_gymnasium(self.env_id, seed=seeds, **self._options_of_pool)
             assert pool.observation_space is not None
             assert pool.action_space is not None
+        self._steps = PoolSteps(pool)
         return pool
 
     def _open_pool(self) -> Any:

@@ -163,7 +163,9 @@ def test_film_shows_best_median_and_worst_beside_random(
     assert len(frames) > 60
 
 
-def test_model_outside_of_rl_zoo3s_folders_needs_an_environment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_model_outside_of_rl_zoo3s_folders_needs_an_environment(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = ReinforceScratch("MlpPolicy", "CartPole-v1", seed=0).learn(10)
     model.save(tmp_path / "model.zip")
     assert main(["film", str(tmp_path / "model.zip"), "--out", str(tmp_path / "a.gif")]) == 2

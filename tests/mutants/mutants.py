@@ -796,8 +796,8 @@ UPDATES = [
         (
             "short-columns-dropped",
             "the short last minibatch dropped (closed form)",
-            "for first in range(0, len(picked), batch_size):",
-            "for first in range(0, len(picked) - batch_size + 1, batch_size):",
+            "if n_whole * batch_size < n_columns:",
+            "if False:",
         ),
     ),
     *mistakes_in(

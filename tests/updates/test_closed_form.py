@@ -4,8 +4,8 @@ Autograd differentiates `reference.loss_of_minibatch`, whose terms `test_losses.
 Everything is in float64, so that what is left is the derivation and not rounding.
 """
 
-import copy
 import math
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +73,7 @@ class Problem:
 
     def move_on(self, seed: int) -> None:
         """Change the parameters a little, and remember the policy as it was."""
-        self.old_policy = copy.deepcopy(self.policy)
+        self.old_policy = deepcopy(self.policy)
         described = self.objective.describe_distributions(self.columns.observations)
         self.columns = self.columns._replace(old_distributions=described)
         rng = np.random.default_rng(seed)

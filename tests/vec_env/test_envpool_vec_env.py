@@ -15,6 +15,7 @@ from stable_baselines3.common.monitor import Monitor, load_results
 from sb3_ppo_scratch import PPOScratch
 from sb3_ppo_scratch.__main__ import main
 from sb3_ppo_scratch.vec_env import EnvPoolVecEnv, envpool_vec_env
+from sb3_ppo_scratch.vec_env.envpool_steps import PoolSteps
 
 
 def test_missing_package_is_named_with_what_to_do(
@@ -82,6 +83,50 @@ def test_episodes_follow_each_other_without_a_step_between() -> None:
             (done, done) for done in dones
         ]
     assert ends > 10
+    env.close()
+
+
+class WithoutPrivateFunctions:
+    """A pool of which only the public functions can be seen."""
+
+    def __init__(self, pool: Any) -> None:
+        self._public = {name: getattr(pool, name) for name in ("send", "recv", "config")}
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._public[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+@pytestmark_envpool
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "LunarLander-v3", "LunarLanderContinuous-v3", "Pendulum-v1"])
+def test_steps_below_envpools_functions_are_those_of_its_functions(env_id: str) -> None:
+    outcomes = []
+    for wrap in (lambda pool: pool, WithoutPrivateFunctions):
+        env = EnvPoolVecEnv(env_id, 3, 1)
+        env.seed(5)
+        said = [env.reset()]
+        env._steps = PoolSteps(wrap(env._pool))
+        env.action_space.seed(0)
+        for _ in range(250):
+            observations, rewards, dones, infos = env.step(np.stack([env.action_space.sample() for _ in range(3)]))
+            said += [observations, rewards, dones, [info["TimeLimit.truncated"] for info in infos]]
+            assert dones.dtype == bool
+        assert env._steps._is_plain == (wrap is not WithoutPrivateFunctions)
+        outcomes.append(said)
+        env.close()
+    for ours, theirs in zip(*outcomes, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytestmark_envpool
+def test_actions_of_a_wrong_shape_are_refused_by_envpool() -> None:
+    env = EnvPoolVecEnv("LunarLanderContinuous-v3", 2)
+    env.seed(0)
+    env.reset()
+    with pytest.raises(RuntimeError, match="Expected shape"):
+        env.step(np.zeros((2, 3), np.float32))
     env.close()
 
 
