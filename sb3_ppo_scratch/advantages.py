@@ -131,7 +131,7 @@ def generalized_advantages(
     """
     not_ended = _not_ended(episode_starts, last_dones)
     next_values = np.concatenate([values[1:], last_values[np.newaxis]])
-    deltas: Float32Array = rewards + gamma * next_values * not_ended - values
+    deltas = (rewards + gamma * next_values * not_ended - values).astype(np.float32, copy=False)
     return _discounted_sums(deltas, gamma * gae_lambda * not_ended, np.zeros_like(last_values))
 
 
@@ -194,8 +194,8 @@ def normalize_returns(returns: Float32Array) -> Float32Array:
 
 def _not_ended(episode_starts: Float32Array, last_dones: NDArray[np.bool_]) -> Float32Array:
     """Tell after which steps an episode went on, from where others start, shape (n_steps, n_envs): 1.0 or 0.0."""
-    not_ended: Float32Array = 1.0 - np.concatenate([episode_starts[1:], last_dones[np.newaxis].astype(np.float32)])
-    return not_ended
+    ended = np.concatenate([episode_starts[1:], last_dones[np.newaxis].astype(np.float32)])
+    return (1 - ended).astype(np.float32, copy=False)
 
 
 def _discounted_sums(terms: Float32Array, decays: Float32Array, following: Float32Array) -> Float32Array:

@@ -82,7 +82,7 @@ class BinnedDistribution(MultiCategoricalDistribution):
     def mean(self) -> th.Tensor:
         """Give the expected values, shape (batch, n_dimensions), rounded if atoms are integers."""
         pairs = zip(self.distribution, self._atoms, strict=True)
-        means = th.stack([each.probs @ atoms[: each.probs.shape[1]] for each, atoms in pairs], dim=1)
+        means = th.stack([each.probs @ atoms[: each.probs.shape[1]].to(each.probs) for each, atoms in pairs], dim=1)
         return means.round().long() if self._is_integer else means
 
     def median(self) -> th.Tensor:

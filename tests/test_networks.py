@@ -53,10 +53,9 @@ def test_actor_begins_and_learns_as_with_a_critic_of_no_influence() -> None:
 )
 def test_both_updates_learn_the_same_without_critic(action_space: spaces.Space[Any]) -> None:
     models = [
-        model_of(action_space=action_space, critic=False, update=update) for update in ("closed_form", "autograd")
+        model_of(action_space=action_space, critic=False, update=update).learn(48)
+        for update in ("closed_form", "autograd")
     ]
-    for model in models:
-        model.learn(48)
     for ours, theirs in zip(*(model.policy.parameters() for model in models), strict=True):
         th.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
@@ -117,9 +116,7 @@ def test_shared_trunk_begins_orthogonal_and_is_covered_by_the_closed_form() -> N
     model = model_of(share_features=True)
     weight = model.policy.features_extractor.layers[2].weight.detach()
     th.testing.assert_close(weight @ weight.T, 2 * th.eye(64), rtol=0, atol=1e-4)
-    models = [model_of(share_features=True, update=update) for update in ("closed_form", "autograd")]
-    for each in models:
-        each.learn(48)
+    models = [model_of(share_features=True, update=update).learn(48) for update in ("closed_form", "autograd")]
     for ours, theirs in zip(*(each.policy.parameters() for each in models), strict=True):
         th.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
@@ -163,8 +160,6 @@ def test_adam_epsilon_is_sb3s_unless_said_otherwise() -> None:
 
 
 def test_no_clipping_is_an_infinite_clip_range() -> None:
-    models = [model_of(clip_range=clip_range, learning_rate=1e-2) for clip_range in (None, 1e9)]
-    for model in models:
-        model.learn(48)
+    models = [model_of(clip_range=clip_range, learning_rate=1e-2).learn(48) for clip_range in (None, 1e9)]
     for ours, theirs in zip(*(model.policy.parameters() for model in models), strict=True):
         assert th.equal(ours, theirs)

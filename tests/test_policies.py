@@ -97,7 +97,7 @@ def test_update_falls_to_autograd_and_says_why(capsys: pytest.CaptureFixture[str
         ("BinnedMlpPolicy", BOX, {"policy_kwargs": {"bins": [[0.0, 5.0], 2]}}, "must lie within the action space's"),
         ("BinnedMlpPolicy", BOX, {"use_sde": True}, "`use_sde=True` is not for BinnedMlpPolicy"),
         ("BinnedMlpPolicy", BOX, {"policy_kwargs": {"deterministic_action": "max"}}, "`deterministic_action` must be"),
-        ("BinnedMlpPolicy", spaces.Box(-np.inf, np.inf, (1,)), {}, "needs finite bounds"),
+        ("BinnedMlpPolicy", spaces.Box(-np.inf, np.inf, (1,)), {}, "finite lower and upper bound"),
     ],
 )
 def test_what_cannot_be_binned_is_named(
