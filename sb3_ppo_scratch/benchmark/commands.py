@@ -31,7 +31,7 @@ def _add_speed(kinds: Any) -> None:
         "speed",
         help="steps per second, memory and returns",
         description="Measure speed, memory and returns beside stock PPO. All workloads with 5 rounds take about an "
-        "hour on two cores; leave the machine alone meanwhile. Ctrl-C keeps what has been measured.",
+        "hour on two cores, with growth two; leave the machine alone meanwhile. Ctrl-C keeps what has been measured.",
     )
     speed.add_argument("--workloads", nargs="+", default=(), metavar="NAME", help=f"some of: {', '.join(WORKLOADS)}")
     speed.add_argument("--rounds", type=int, metavar="N", help="rounds of the main table (default: 5; quick: 2)")
