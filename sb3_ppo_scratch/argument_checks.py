@@ -6,7 +6,7 @@ anything that runs on the load path, where files with other values (rl_zoo3 play
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, Literal, get_args
@@ -65,21 +65,30 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
     check_common_arguments(arguments)
     for name, example in (("n_steps", 2048), ("n_epochs", 10)):
         check_positive_integer(name, arguments[name], remedy=f"pass for example {name}={example}")
-    if arguments["batch_size"] is not None:
-        check_positive_integer("batch_size", arguments["batch_size"], remedy="pass for example batch_size=64")
+    check_unless_none(check_positive_integer, "batch_size", arguments, remedy="pass for example batch_size=64")
     check_fraction("gae_lambda", arguments["gae_lambda"], remedy="0.95 is usual")
-    for name in ("clip_range", "clip_range_vf"):
-        if arguments[name] is not None:
-            check_schedule(name, arguments[name], zero_allowed=False, remedy="None turns clipping off")
-    if arguments["target_kl"] is not None:
-        check_positive("target_kl", arguments["target_kl"], remedy="None turns early stopping off")
+    for name, what in (("clip_range", "clipping"), ("clip_range_vf", "value clipping")):
+        check_unless_none(check_schedule, name, arguments, zero_allowed=False, remedy=f"None turns {what} off")
     if arguments["sde_sample_freq"] != -1:
         check_positive_integer("sde_sample_freq", arguments["sde_sample_freq"], remedy="-1 means once per rollout")
+    check_unless_none(check_positive, "target_kl", arguments, remedy="None turns early stopping off")
     check_choice("kl_mode", arguments["kl_mode"], (None, *get_args(KlMode)))
     check_positive("kl_coef", arguments["kl_coef"])
     check_choice("advantage", arguments["advantage"], get_args(AdvantageName))
-    for name in ("normalize_advantage", "use_sde", "critic"):
+    for name in ("normalize_advantage", "use_sde", "critic", "timeout_bootstrap"):
         check_choice(name, arguments[name], (True, False))
+    check_combinations(arguments)
+
+
+def check_combinations(arguments: Mapping[str, Any]) -> None:
+    """Check arguments of `PPOScratch` that depend on each other.
+
+    Args:
+        arguments: The constructor's arguments by name, each checked for itself.
+
+    Raises:
+        ArgumentError: If two do not go together.
+    """
     if arguments["normalize_returns"] and arguments["advantage"] != "monte_carlo":
         raise ArgumentError(
             "`normalize_returns=True` needs advantage='monte_carlo': GAE's returns contain value estimates."
@@ -89,6 +98,19 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
             "`batch_size` must be greater than 1 with normalize_advantage=True, got 1: normalising a single "
             "advantage gives NaN. Raise batch_size or pass normalize_advantage=False."
         )
+
+
+def check_unless_none(check: Callable[..., None], name: str, arguments: Mapping[str, Any], **options: Any) -> None:
+    """Apply a check to an argument that may also be None.
+
+    Args:
+        check: One of the functions of this file.
+        name: The argument's name.
+        arguments: The constructor's arguments by name.
+        **options: Further arguments of the check.
+    """
+    if arguments[name] is not None:
+        check(name, arguments[name], **options)
 
 
 def check_common_arguments(arguments: Mapping[str, Any]) -> None:
@@ -101,16 +123,14 @@ def check_common_arguments(arguments: Mapping[str, Any]) -> None:
         ArgumentTypeError: If one has a wrong type.
         ArgumentError: If one has an unusable value.
     """
-    if arguments["n_episodes"] is not None:
-        check_positive_integer("n_episodes", arguments["n_episodes"], remedy="pass for example n_episodes=4")
+    check_unless_none(check_positive_integer, "n_episodes", arguments, remedy="pass for example n_episodes=4")
     check_positive_integer("stats_window_size", arguments["stats_window_size"], remedy="100 is usual")
     check_fraction("gamma", arguments["gamma"], remedy="0.99 is usual")
     for name in ("ent_coef", "vf_coef"):
         check_finite(name, arguments[name])
     check_positive("max_grad_norm", arguments["max_grad_norm"], remedy="float('inf') turns clipping off")
     check_schedule("learning_rate", arguments["learning_rate"], zero_allowed=True)
-    if arguments["adam_epsilon"] is not None:
-        check_positive("adam_epsilon", arguments["adam_epsilon"], remedy="1e-5 is usual")
+    check_unless_none(check_positive, "adam_epsilon", arguments, remedy="1e-5 is usual")
     for name in ("normalize_observations", "normalize_returns", "share_features", "orthogonal_init"):
         check_choice(name, arguments[name], (True, False))
     check_objects(arguments)

@@ -1,7 +1,7 @@
 """Policies that SB3 does not have: discrete choices in a continuous action space.
 
-What is here: policies over a Box whose actions are atoms. What is not: their distributions (`distributions.py`), and
-environments with a discrete action space instead (`wrappers/bin_action.py`).
+What is here: policies over a Box whose actions are atoms, and the names of all policies. What is not: their
+distributions (`distributions.py`), and environments with a discrete action space instead (`wrappers/bin_action.py`).
 """
 
 from typing import Any, ClassVar, get_args
@@ -9,7 +9,12 @@ from typing import Any, ClassVar, get_args
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
-from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.policies import (
+    ActorCriticCnnPolicy,
+    ActorCriticPolicy,
+    BasePolicy,
+    MultiInputActorCriticPolicy,
+)
 from stable_baselines3.common.type_aliases import Schedule
 
 from sb3_ppo_scratch.argument_checks import check_choice
@@ -105,3 +110,13 @@ class OrdinalMlpPolicy(BinnedMlpPolicy):
 
     distribution_class = OrdinalDistribution
     action_spaces = (spaces.Box, spaces.MultiDiscrete, spaces.Discrete)
+
+
+POLICIES: dict[str, type[BasePolicy]] = {
+    "MlpPolicy": ActorCriticPolicy,
+    "CnnPolicy": ActorCriticCnnPolicy,
+    "MultiInputPolicy": MultiInputActorCriticPolicy,
+    "BinnedMlpPolicy": BinnedMlpPolicy,
+    "OrdinalMlpPolicy": OrdinalMlpPolicy,
+}
+"""The names by which the algorithms know policies."""

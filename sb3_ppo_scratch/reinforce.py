@@ -8,11 +8,12 @@ returns and baselines (`advantages.py`), whole episodes (`rollout_ends.py`), and
 import functools
 import math
 import time
+from typing import TypeVar
 
 import numpy as np
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
 from sb3_ppo_scratch import argument_checks as checks
 from sb3_ppo_scratch.advantages import AdvantageEstimator, Baseline, estimate_by_returns
@@ -22,6 +23,8 @@ from sb3_ppo_scratch.scratch_algorithm import Kwargs, ScratchAlgorithm, with_cho
 from sb3_ppo_scratch.torch_threads import TorchThreads
 from sb3_ppo_scratch.update_stats import UpdateStats, explained_variance
 from sb3_ppo_scratch.updates.update import UpdateSettings
+
+SelfReinforce = TypeVar("SelfReinforce", bound="ReinforceScratch")
 
 BUFFER_STEPS = 2048
 """Size of the rollout buffer until the first rollout is known."""
@@ -113,36 +116,48 @@ class ReinforceScratch(ScratchAlgorithm):
             policy,
             env,
             learning_rate,
-            n_steps=BUFFER_STEPS,
-            gamma=gamma,
-            gae_lambda=1.0,
+            adam_epsilon=adam_epsilon,
+            critic=baseline == "value",
+            device=device,
             ent_coef=ent_coef,
-            vf_coef=vf_coef,
+            gae_lambda=1.0,
+            gamma=gamma,
             max_grad_norm=max_grad_norm,
-            use_sde=False,
-            sde_sample_freq=-1,
+            n_episodes=n_episodes,
+            n_steps=BUFFER_STEPS,
+            normalize_observations=normalize_observations,
+            orthogonal_init=orthogonal_init,
+            policy_kwargs=policy_kwargs,
             rollout_buffer_class=None,
             rollout_buffer_kwargs=None,
+            sde_sample_freq=-1,
+            seed=seed,
+            share_features=share_features,
             stats_window_size=stats_window_size,
             tensorboard_log=tensorboard_log,
-            policy_kwargs=policy_kwargs,
-            verbose=verbose,
-            seed=seed,
-            device=device,
-            normalize_observations=normalize_observations,
+            timeout_bootstrap=False,
             torch_threads=torch_threads,
             update=update,
-            n_episodes=n_episodes,
-            critic=baseline == "value",
-            share_features=share_features,
-            timeout_bootstrap=False,
-            orthogonal_init=orthogonal_init,
-            adam_epsilon=adam_epsilon,
+            use_sde=False,
+            verbose=verbose,
+            vf_coef=vf_coef,
         )
         self.reward_to_go = reward_to_go
         self.baseline = baseline
         self.normalize_returns = normalize_returns
         self._build(setup=_init_setup_model)
+
+    def learn(
+        self: SelfReinforce,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "REINFORCE",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> SelfReinforce:
+        """Learn from `total_timesteps` steps, rounded up to whole rollouts; see `PPOScratch.learn`."""
+        return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
 
     @property
     def _minibatch_size(self) -> int:

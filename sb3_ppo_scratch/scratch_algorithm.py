@@ -21,12 +21,7 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.policies import (
-    ActorCriticCnnPolicy,
-    ActorCriticPolicy,
-    BasePolicy,
-    MultiInputActorCriticPolicy,
-)
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -38,7 +33,7 @@ from sb3_ppo_scratch.errors import ArgumentError, check_known_names
 from sb3_ppo_scratch.live_attributes import FloatOrSchedule, LiveAttributes
 from sb3_ppo_scratch.networks import remove_critic, share_trunk
 from sb3_ppo_scratch.observation_normalizer import attach_observation_normalizer, check_normalizable
-from sb3_ppo_scratch.policies import BinnedMlpPolicy, OrdinalMlpPolicy
+from sb3_ppo_scratch.policies import POLICIES
 from sb3_ppo_scratch.rollout_buffers import ScratchDictRolloutBuffer, ScratchRolloutBuffer, default_rollout_buffer_class
 from sb3_ppo_scratch.rollout_collector import RolloutCollector
 from sb3_ppo_scratch.torch_threads import TorchThreads, choose_threads, threads_restored, use_threads
@@ -53,6 +48,8 @@ Result = TypeVar("Result")
 
 NOT_SAVED = ("_choose_device", "_keep_buffer_class", "_update_choice", "_announced_update")
 """Attributes that a new model makes anew."""
+TB_LOG_NAME = "PPO"
+"""A run's name in TensorBoard; stock PPO's, so that what reads stock's logs reads these."""
 NOT_FOR_STOCK = "this_file_needs_sb3_ppo_scratch"
 """An argument that no rollout buffer has: in a file it stops stock PPO from continuing a run in another way."""
 Kwargs = dict[str, Any]
@@ -116,13 +113,7 @@ class ScratchAlgorithm(LiveAttributes, RolloutCollector):
         **on_policy_arguments: SB3's.
     """
 
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
-        "CnnPolicy": ActorCriticCnnPolicy,
-        "MultiInputPolicy": MultiInputActorCriticPolicy,
-        "MlpPolicy": ActorCriticPolicy,
-        "BinnedMlpPolicy": BinnedMlpPolicy,
-        "OrdinalMlpPolicy": OrdinalMlpPolicy,
-    }
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = POLICIES
 
     def __init__(
         self,
@@ -295,7 +286,7 @@ class ScratchAlgorithm(LiveAttributes, RolloutCollector):
         total_timesteps: int,
         callback: MaybeCallback = None,
         log_interval: int = 1,
-        tb_log_name: str = "PPO",
+        tb_log_name: str = TB_LOG_NAME,
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> SelfAlgorithm:

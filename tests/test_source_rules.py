@@ -89,7 +89,7 @@ FLOORS = [
     ["__init__"],
     ["benchmark", "film"],
     ["zoo"],
-    ["ppo_scratch", "reinforce", "vec_env"],
+    ["ppo_scratch", "reinforce", "vec_env", "callbacks"],
     ["scratch_algorithm"],
     ["rollout_collector", "live_attributes", "kl_control"],
     ["acting", "update_choice", "policies"],

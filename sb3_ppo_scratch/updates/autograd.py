@@ -85,9 +85,7 @@ def evaluate_minibatch(
     actions = actions_as_taken(batch.actions, policy.action_space)
     values, log_prob, entropy = policy.evaluate_actions(batch.observations, actions)
     outputs = [log_prob, values.flatten()]
-    divergences = None
-    if old_distributions is not None:
-        divergences = kl_from(old_distributions, policy.get_distribution(batch.observations))
+    divergences = _divergences(policy, batch, old_distributions)
     with th.no_grad():
         advantages = batch.advantages
         if settings.normalize_advantage:
@@ -108,29 +106,44 @@ def evaluate_minibatch(
         elif settings.kl_coef != 0:  # of the estimate
             by_log_prob += (ratio - 1) * (settings.kl_coef / len(ratio))
         value_loss, entropy_loss = losses.value_loss(*errors), losses.entropy_loss(entropy, log_prob)
-        approx_kl = losses.approximate_kl(log_ratio)
-        kl = approx_kl if divergences is None else divergences.mean()
-        figures = _figures(ratio, advantages, value_loss, entropy_loss, approx_kl, kl, settings)
+        kl = losses.approximate_kl(log_ratio) if divergences is None else divergences.mean()
+        figures = _figures(log_ratio, ratio, advantages, value_loss, entropy_loss, kl, settings)
     return Evaluation(outputs, derivatives, figures)
 
 
+def _divergences(policy: ActorCriticPolicy, batch: Samples, old_distributions: th.Tensor | None) -> th.Tensor | None:
+    """Measure how far the policy has moved on a minibatch, exactly.
+
+    Args:
+        policy: The policy now.
+        batch: Transitions, each field with shape (batch, ...).
+        old_distributions: As in `DescribedSamples`, shape (batch, n_parameters); None: they are not known.
+
+    Returns:
+        Shape (batch,), with a graph; None if the old distributions are not known.
+    """
+    if old_distributions is None:
+        return None
+    return kl_from(old_distributions, policy.get_distribution(batch.observations))
+
+
 def _figures(
+    log_ratio: th.Tensor,
     ratio: th.Tensor,
     advantages: th.Tensor,
     value_loss: th.Tensor,
     entropy_loss: th.Tensor,
-    approx_kl: th.Tensor,
     kl: th.Tensor,
     settings: UpdateSettings,
 ) -> MinibatchFigures:
     """Compute what is logged of a minibatch.
 
     Args:
-        ratio: New over old probabilities, shape (batch,).
+        log_ratio: New minus old log-probabilities, shape (batch,).
+        ratio: Its exponential, shape (batch,).
         advantages: Normalised if wanted, shape (batch,).
         value_loss: 0-d (no shape), as those below.
         entropy_loss: Negative mean entropy.
-        approx_kl: SB3's estimate.
         kl: The divergence that counts.
         settings: Clip range and weights of the terms.
 
@@ -147,7 +160,7 @@ def _figures(
         policy_gradient_loss=policy_gradient_loss,
         value_loss=value_loss,
         entropy_loss=entropy_loss,
-        approx_kl=approx_kl,
+        approx_kl=losses.approximate_kl(log_ratio),
         clip_fraction=losses.clip_fraction(ratio, settings.clip_range),
         kl=kl,
     )

@@ -127,24 +127,24 @@ ROLLOUTS_AND_ADVANTAGES = [
         "bootstrap-across-episodes",
         "value of the next episode's first observation counted in this one",
         f"{OURS}.advantages",
-        "deltas = rewards + gamma * next_values * not_ended - values",
-        "deltas = rewards + gamma * next_values - values",
+        "(rewards + gamma * next_values * not_ended - values)",
+        "(rewards + gamma * next_values - values)",
         (ADVANTAGES,),
     ),
     Mutant(
         "advantages-across-episodes",
         "advantages flow back over the end of an episode",
         f"{OURS}.advantages",
-        "decays = gamma * gae_lambda * not_ended",
-        "decays = gamma * gae_lambda * np.ones_like(not_ended)",
+        "gamma * gae_lambda * not_ended, np",
+        "gamma * gae_lambda * np.ones_like(not_ended), np",
         (ADVANTAGES,),
     ),
     Mutant(
         "gae-lambda-ignored",
         "gae_lambda ignored",
         f"{OURS}.advantages",
-        "decays = gamma * gae_lambda * not_ended",
-        "decays = gamma * not_ended",
+        "gamma * gae_lambda * not_ended, np",
+        "gamma * not_ended, np",
         (ADVANTAGES,),
     ),
     Mutant(
@@ -157,9 +157,9 @@ ROLLOUTS_AND_ADVANTAGES = [
     Mutant(
         "returns-without-values",
         "advantages taken for returns",
-        f"{OURS}.rollout_buffers",
-        "self.returns = self.advantages + self.values",
-        "self.returns = self.advantages.copy()",
+        f"{OURS}.advantages",
+        "return Estimate(advantages, advantages + trajectories.values)",
+        "return Estimate(advantages, advantages.copy())",
     ),
     Mutant(
         "episode-starts-shifted",
@@ -204,14 +204,14 @@ ROLLOUTS_AND_ADVANTAGES = [
         (
             "last-values-zero-in-the-loop",
             "no bootstrap at the end of a rollout (our loop)",
-            "(last_values=values, dones=dones)",
-            "(last_values=0 * values, dones=dones)",
+            "values if self._bootstraps else th.zeros_like(values)",
+            "th.zeros_like(values)",
         ),
         (
             "last-dones-lost",
             "bootstrap although the rollout's last step ended its episode",
-            "(last_values=values, dones=dones)",
-            "(last_values=values, dones=0 * dones)",
+            "th.zeros_like(values), dones)",
+            "th.zeros_like(values), 0 * dones)",
         ),
         (
             "truncation-not-bootstrapped",
@@ -259,8 +259,8 @@ ROLLOUTS_AND_ADVANTAGES = [
         (
             "next-observations-stored",
             "the observation after the action stored",
-            "rollout_buffer.add(self._last_obs,",
-            "rollout_buffer.add(new_obs,",
+            "end.add(Step(self._last_obs,",
+            "end.add(Step(new_obs,",
         ),
         (
             "actions-swapped",
@@ -387,7 +387,7 @@ UPDATES = [
     Mutant(
         "clip-range-schedule-ignored",
         "clip-range schedules ignored",
-        f"{OURS}.ppo_scratch",
+        f"{OURS}.scratch_algorithm",
         "return float(value(self._current_progress_remaining) if callable(value) else value)",
         "return float(value(1.0) if callable(value) else value)",
     ),
@@ -401,7 +401,7 @@ UPDATES = [
     Mutant(
         "progress-not-clamped",
         "remaining progress below 0",
-        f"{OURS}.ppo_scratch",
+        f"{OURS}.scratch_algorithm",
         "self._current_progress_remaining = max(0.0, self._current_progress_remaining)",
         "pass",
         (f"{PPO_SCRATCH}::test_remaining_progress_never_falls_below_zero",),
@@ -601,8 +601,8 @@ UPDATES = [
         (
             "samples-mixed",
             "observations of other transitions (autograd)",
-            "yield RolloutBufferSamples(observations.index_select(0, picked)",
-            "yield RolloutBufferSamples(observations.index_select(0, picked.flip(0))",
+            "= RolloutBufferSamples(observations.index_select(0, picked)",
+            "= RolloutBufferSamples(observations.index_select(0, picked.flip(0))",
         ),
         (
             "dict-samples-mixed",
@@ -905,7 +905,12 @@ UPDATES = [
             "self._log_std_gradient += d_entropy",
             "pass",
         ),
-        ("gaussian-precision", "deviation taken for variance", "np.exp(-2 * self._log_std)", "np.exp(-self._log_std)"),
+        (
+            "gaussian-precision",
+            "deviation taken for variance",
+            "self._precision = np.exp(-2 *",
+            "self._precision = np.exp(-1 *",
+        ),
         ("gaussian-constant", "log-probability without its constant", " + 0.5 * LOG_2_PI * len(outputs)", ""),
         (
             "gaussian-means-reversed",
@@ -1349,9 +1354,9 @@ UPDATES = [
         "last-minibatch-dropped",
         "the short last minibatch dropped (loop)",
         f"{OURS}.ppo_scratch",
-        "for minibatch in rollout.minibatches(self.batch_size):\n",
-        "for minibatch in rollout.minibatches(self.batch_size):\n"
-        "            if len(minibatch.returns) < self.batch_size:\n                continue\n",
+        "for minibatch in rollout.minibatches(self._minibatch_size):\n            figures",
+        "for minibatch in rollout.minibatches(self._minibatch_size):\n"
+        "            if len(minibatch.returns) < self.batch_size:\n                continue\n            figures",
     ),
 ]
 
@@ -1366,9 +1371,9 @@ OWN_FEATURES_AND_FILES = [
     Mutant(
         "file-names-our-buffer",
         "saved file names this project's buffer",
-        f"{OURS}.ppo_scratch",
-        "self.rollout_buffer_class = chosen_buffer_class\n",
-        "pass\n",
+        f"{OURS}.scratch_algorithm",
+        "self.rollout_buffer_class, self.policy_kwargs = chosen_class, chosen_kwargs\n",
+        "self.policy_kwargs = chosen_kwargs\n",
         (f"{ZIP}::test_file_names_no_class_of_this_project",),
     ),
     Mutant(
@@ -1430,8 +1435,8 @@ OWN_FEATURES_AND_FILES = [
     Mutant(
         "stock-buffer-kept-on-load",
         "a file of stock PPO's trains with SB3's advantages",
-        f"{OURS}.ppo_scratch",
-        "chosen_buffer_class = None  # a file of stock PPO's, which names its default",
+        f"{OURS}.scratch_algorithm",
+        "chosen_class = None  # a file of stock PPO's, which names its default",
         "pass",
         (f"{PPO_SCRATCH}::test_file_of_stock_ppo_gets_our_advantages_and_a_users_buffer_stays",),
     ),
@@ -1471,8 +1476,9 @@ OWN_FEATURES_AND_FILES = [
         "normaliser-moves-before-the-update",
         "observation normaliser updated before the update",
         f"{OURS}.ppo_scratch",
-        "        rollout = update.read(self.rollout_buffer)\n",
-        "        rollout = update.read(self.rollout_buffer)\n        if self.normalize_observations:\n"
+        "        rollout = update.read(self.rollout_buffer, exact_kl=kl.is_exact)\n",
+        "        rollout = update.read(self.rollout_buffer, exact_kl=kl.is_exact)\n"
+        "        if self.normalize_observations:\n"
         "            observations = self.rollout_buffer.observations\n"
         "            absorb_rollout(self.policy, observations.reshape(-1, *self.observation_space.shape))\n",
         (f"{NORMALIZER}::test_first_ratio_of_each_update_is_one",),

@@ -15,7 +15,7 @@ from rl_zoo3 import utils as zoo_utils
 from rl_zoo3.exp_manager import ExperimentManager
 from torch import nn
 
-from sb3_ppo_scratch import PPOScratch, torch_threads
+from sb3_ppo_scratch import PPOScratch, ReinforceScratch, torch_threads
 from sb3_ppo_scratch.hyperparams import hyperparams_file, hyperparams_folder
 from sb3_ppo_scratch.zoo import register
 
@@ -38,8 +38,23 @@ def config_file(folder: Path, **settings: Any) -> str:
     return str(path)
 
 
-def test_algorithm_is_a_choice() -> None:
+def test_algorithms_are_choices() -> None:
     assert zoo_utils.ALGOS["ppo_scratch"] is PPOScratch
+    assert zoo_utils.ALGOS["reinforce_scratch"] is ReinforceScratch
+
+
+def test_reinforce_has_its_own_file_and_search_space(tmp_path: Path) -> None:
+    assert manager_of(tmp_path, "reinforce_scratch").config == str(hyperparams_file("reinforce_scratch.yml"))
+    fixed = {
+        "one_minus_gamma": 0.01, "n_episodes": 5, "learning_rate": 1e-3, "reward_to_go": True, "baseline": "mean",
+        "normalize_returns": False, "ent_coef": 1e-3, "max_grad_norm": 1.0, "net_arch": "tiny", "activation_fn": "relu",
+    }  # fmt: skip
+    trial = optuna.trial.FixedTrial(fixed)
+    sampled = hyperparams_opt.HYPERPARAMS_SAMPLER["reinforce_scratch"](trial, 0, 1, {})
+    assert sampled["gamma"] == pytest.approx(0.99)
+    assert sampled["policy_kwargs"] == {"net_arch": [16], "activation_fn": nn.ReLU}
+    assert sampled == hyperparams_opt.HYPERPARAMS_CONVERTER["reinforce_scratch"](fixed)
+    ReinforceScratch(policy="MlpPolicy", env="CartPole-v1", **sampled)
 
 
 def test_registering_twice_changes_nothing() -> None:
@@ -204,9 +219,18 @@ def test_binned_file_holds_the_continuous_landers_with_bins() -> None:
         ]
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in hyperparams_folder().glob("*.yml")))
-@pytest.mark.parametrize("algorithm", ["ppo_scratch", "ppo"])
-def test_every_block_of_every_file_builds_a_model_of_both_algorithms(name: str, algorithm: str, tmp_path: Path) -> None:
+FILES = sorted(path.name for path in hyperparams_folder().glob("*.yml"))
+FILES_OF_PPO = [name for name in FILES if name.startswith("ppo_scratch")]
+
+
+@pytest.mark.parametrize(
+    ("name", "algorithm"),
+    [
+        *((name, algorithm) for name in FILES_OF_PPO for algorithm in ("ppo_scratch", "ppo")),
+        *((name, "reinforce_scratch") for name in FILES if name not in FILES_OF_PPO),
+    ],
+)
+def test_every_block_of_every_file_builds_a_model_of_its_algorithms(name: str, algorithm: str, tmp_path: Path) -> None:
     file = hyperparams_file(name)
     for env_id in set(yaml.safe_load(file.read_text())) - {"default"}:
         arguments = argparse.Namespace(num_threads=-1)
@@ -214,7 +238,7 @@ def test_every_block_of_every_file_builds_a_model_of_both_algorithms(name: str, 
             arguments, algorithm, env_id, str(tmp_path), eval_freq=-1, verbose=0, config=str(file)
         )
         model, _ = manager.setup_experiment()
-        assert model.n_envs == manager.n_envs > 1
+        assert model.n_envs == manager.n_envs > (0 if algorithm == "reinforce_scratch" else 1)
         model.env.close()
 
 
