@@ -1,11 +1,21 @@
 """Tests of `sb3_ppo_scratch.advantages`: the oracle is the definition, a sum over all later steps of an episode."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sb3_ppo_scratch.advantages import generalized_advantages
+from sb3_ppo_scratch.advantages import (
+    Trajectories,
+    estimate_by_gae,
+    estimate_by_returns,
+    generalized_advantages,
+    normalize_returns,
+    rewards_to_go,
+    whole_episode_returns,
+)
 
 
 def random_rollout(seed: int, n_steps: int, n_envs: int) -> dict[str, np.ndarray]:
@@ -111,3 +121,50 @@ def test_arguments_are_left_unchanged() -> None:
     generalized_advantages(**rollout, gamma=0.99, gae_lambda=0.95)
     for name, array in rollout.items():
         np.testing.assert_array_equal(array, copies[name])
+
+
+# -- Monte-Carlo returns -----------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), n_steps=st.integers(1, 12), n_envs=st.integers(1, 4), gamma=st.floats(0, 1))
+def test_rewards_to_go_are_gae_of_lambda_one_plus_values(seed: int, n_steps: int, n_envs: int, gamma: float) -> None:
+    rollout = random_rollout(seed, n_steps, n_envs)
+    expected = advantages_by_definition(**rollout, gamma=gamma, gae_lambda=1.0) + rollout["values"]
+    values = rollout.pop("values")
+    returns = rewards_to_go(**rollout, gamma=gamma)
+    np.testing.assert_allclose(returns, expected, atol=3e-5)
+    trajectories = Trajectories(values=values, **rollout)
+    advantages, targets = estimate_by_returns(trajectories, gamma=gamma, gae_lambda=0.3)
+    np.testing.assert_allclose(advantages, expected - values, atol=3e-5)
+    np.testing.assert_array_equal(targets, returns)
+    by_gae = estimate_by_gae(trajectories, gamma=gamma, gae_lambda=1.0)
+    np.testing.assert_allclose(by_gae.returns, expected, atol=3e-5)
+
+
+def test_steps_of_an_episode_share_the_return_of_its_first_step() -> None:
+    returns = np.array([[5.0, 9.0], [4.0, 7.0], [2.0, 6.0], [1.0, 3.0]], dtype=np.float32)
+    starts = np.array([[1, 1], [0, 1], [1, 0], [0, 0]], dtype=np.float32)
+    np.testing.assert_array_equal(whole_episode_returns(returns, starts), [[5, 9], [5, 7], [2, 7], [2, 7]])
+
+
+def test_normalised_returns_have_mean_zero_and_deviation_one_and_equal_ones_become_zero() -> None:
+    returns = np.random.default_rng(0).normal(50, 7, (30, 4)).astype(np.float32)
+    normalised = normalize_returns(returns)
+    assert normalised.dtype == np.float32
+    assert normalised.mean() == pytest.approx(0, abs=1e-6)
+    assert normalised.std() == pytest.approx(1, abs=1e-6)
+    assert not normalize_returns(np.full((3, 2), 7.0, np.float32)).any()
+
+
+@pytest.mark.parametrize(
+    ("baseline", "expected"), [("none", [3, 2, 1]), ("mean", [1, 0, -1]), ("value", [-7, -18, -29])]
+)
+def test_baseline_is_subtracted_from_the_weights_and_not_from_the_returns(baseline: Any, expected: list[float]) -> None:
+    ones = np.ones((3, 1), np.float32)
+    values = np.array([[10.0], [20.0], [30.0]], np.float32)
+    starts = np.array([[1.0], [0.0], [0.0]], np.float32)
+    rollout = Trajectories(ones, values, starts, np.zeros(1, np.float32), np.array([True]))
+    advantages, returns = estimate_by_returns(rollout, gamma=1.0, gae_lambda=0.0, baseline=baseline)
+    assert advantages.ravel().tolist() == expected
+    assert returns.ravel().tolist() == [3, 2, 1]

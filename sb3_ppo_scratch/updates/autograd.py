@@ -82,14 +82,11 @@ def evaluate_minibatch(
     Returns:
         The outputs with the loss's derivatives by them, from which torch goes on to the parameters, and the figures.
     """
-    actions = actions_as_taken(batch.actions, policy.action_space)
-    values, log_prob, entropy = policy.evaluate_actions(batch.observations, actions)
-    outputs = [log_prob, values.flatten()]
-    divergences = _divergences(policy, batch, old_distributions)
+    taken = actions_as_taken(batch.actions, policy.action_space)
+    values, log_prob, entropy = policy.evaluate_actions(batch.observations, taken)
+    outputs, divergences = [log_prob, values.flatten()], _divergences(policy, batch, old_distributions)
     with th.no_grad():
-        advantages = batch.advantages
-        if settings.normalize_advantage:
-            advantages = losses.normalize_advantages(advantages)
+        advantages = losses.normalize_advantages(batch.advantages) if settings.normalize_advantage else batch.advantages
         log_ratio = log_prob - batch.old_log_prob
         ratio = log_ratio.exp()
         by_log_prob = losses.surrogate_derivative(ratio, advantages, settings.clip_range)
@@ -100,14 +97,13 @@ def evaluate_minibatch(
         elif settings.ent_coef != 0:
             outputs.append(entropy)
             derivatives.append(th.full_like(entropy, -settings.ent_coef / entropy.numel()))
-        if settings.kl_coef != 0 and divergences is not None:
+        if divergences is not None and settings.kl_coef != 0:
             outputs.append(divergences)
             derivatives.append(th.full_like(divergences, settings.kl_coef / len(divergences)))
-        elif settings.kl_coef != 0:  # of the estimate
-            by_log_prob += (ratio - 1) * (settings.kl_coef / len(ratio))
-        value_loss, entropy_loss = losses.value_loss(*errors), losses.entropy_loss(entropy, log_prob)
-        kl = losses.approximate_kl(log_ratio) if divergences is None else divergences.mean()
-        figures = _figures(log_ratio, ratio, advantages, value_loss, entropy_loss, kl, settings)
+        elif settings.kl_coef != 0:  # the actions taken estimate them
+            by_log_prob += losses.approximate_kl_derivative(ratio) * settings.kl_coef
+        terms = losses.value_loss(*errors), losses.entropy_loss(entropy, log_prob)
+        figures = _figures(log_ratio, ratio, advantages, *terms, divergences, settings)
     return Evaluation(outputs, derivatives, figures)
 
 
@@ -133,7 +129,7 @@ def _figures(
     advantages: th.Tensor,
     value_loss: th.Tensor,
     entropy_loss: th.Tensor,
-    kl: th.Tensor,
+    divergences: th.Tensor | None,
     settings: UpdateSettings,
 ) -> MinibatchFigures:
     """Compute what is logged of a minibatch.
@@ -144,7 +140,7 @@ def _figures(
         advantages: Normalised if wanted, shape (batch,).
         value_loss: 0-d (no shape), as those below.
         entropy_loss: Negative mean entropy.
-        kl: The divergence that counts.
+        divergences: Exact ones, shape (batch,); None: not known.
         settings: Clip range and weights of the terms.
 
     Returns:
@@ -154,13 +150,15 @@ def _figures(
         The loss is the paper's equation 9, with the signs turned for minimisation.
     """
     policy_gradient_loss = losses.clipped_surrogate_loss(ratio, advantages, settings.clip_range)
+    approx_kl = losses.approximate_kl(log_ratio)
+    kl = approx_kl if divergences is None else divergences.mean()
     loss = policy_gradient_loss + settings.ent_coef * entropy_loss + settings.vf_coef * value_loss
     return MinibatchFigures(
         loss=loss if settings.kl_coef == 0 else loss + settings.kl_coef * kl,
         policy_gradient_loss=policy_gradient_loss,
         value_loss=value_loss,
         entropy_loss=entropy_loss,
-        approx_kl=losses.approximate_kl(log_ratio),
+        approx_kl=approx_kl,
         clip_fraction=losses.clip_fraction(ratio, settings.clip_range),
         kl=kl,
     )

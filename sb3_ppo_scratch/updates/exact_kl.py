@@ -18,7 +18,7 @@ def describe_distribution(distribution: Distribution) -> th.Tensor | None:
         distribution: SB3's, of any kind.
 
     Returns:
-        Shape (batch, n_parameters); None if their divergences have no closed form.
+        Its parameters, shape (batch, n_parameters); None if their divergences have no closed form.
     """
     rows = [_parameters(part) for part in _parts(distribution)]
     return None if any(row is None for row in rows) else th.cat(rows, dim=1)  # type: ignore[arg-type] # no None left

@@ -178,7 +178,7 @@ class FlatAdam:
         ) and bool((self._steps_array == self._count_array).all())
 
     def vectors(self) -> list[th.Tensor]:
-        """List everything that a step changes, parameters excepted."""
+        """List everything that a step changes, parameters excepted, each of shape (n,)."""
         return [*self._moments.values(), self._steps, self._count]
 
     def step(self, *, fused: bool) -> None:
@@ -216,7 +216,7 @@ def copy_memory(memory: FlatMemory) -> list[th.Tensor]:
         memory: Where they are.
 
     Returns:
-        Copies, for `restore_memory`.
+        Copies, each of shape (n,), for `restore_memory`.
     """
     return [vector.clone() for vector in (memory.parameters.values, *memory.adam.vectors())]
 
@@ -226,7 +226,7 @@ def restore_memory(memory: FlatMemory, copies: Sequence[th.Tensor]) -> None:
 
     Args:
         memory: Where they go.
-        copies: What `copy_memory` has returned for it.
+        copies: What `copy_memory` has returned for it, each of shape (n,).
     """
     for vector, copy in zip((memory.parameters.values, *memory.adam.vectors()), copies, strict=True):
         vector.copy_(copy)

@@ -143,6 +143,18 @@ def approximate_kl(log_ratio: th.Tensor) -> th.Tensor:
     return (log_ratio.exp() - 1 - log_ratio).mean()
 
 
+def approximate_kl_derivative(ratio: th.Tensor) -> th.Tensor:
+    """Derivative of that estimate by the log-probabilities of the actions taken.
+
+    Args:
+        ratio: New over old probability of the actions taken, shape (batch,).
+
+    Returns:
+        `(ratio - 1) / batch`, shape (batch,).
+    """
+    return (ratio - 1) / len(ratio)
+
+
 def clip_fraction(ratio: th.Tensor, clip_range: float) -> th.Tensor:
     """Share of the minibatch whose ratio lies outside the trust interval.
 

@@ -173,8 +173,8 @@ def _check_layers(actor: tuple[LayerShape, ...], critic: tuple[LayerShape, ...],
         if any(layer.n_inputs != size for layer, size in zip(network, sizes, strict=False)):
             raise NotCoveredError("a linear layer that reads its input piece by piece")
     pairs = enumerate(zip(actor, critic, strict=False))
-    n_shared = next((depth for depth, (ours, theirs) in pairs if ours != theirs), None)
-    if critic and n_shared is None:
+    n_shared = next((depth for depth, (ours, theirs) in pairs if ours != theirs), None if critic else 0)
+    if n_shared is None:
         raise NotCoveredError("one network that goes on where the other ends")
     used = [position for layer in actor + critic[n_shared:] for position in (layer.weight, layer.bias)]
     if len(set(used)) != len(used):

@@ -19,6 +19,11 @@ ACTING = "tests/test_acting.py"
 CHOICE = "tests/test_update_choice.py"
 THREADS = "tests/test_torch_threads.py"
 PPO_SCRATCH = "tests/test_ppo_scratch.py"
+KL_CONTROL = "tests/test_kl_control.py"
+ROLLOUT_ENDS = "tests/test_rollout_ends.py"
+REINFORCE = "tests/test_reinforce.py"
+DISTRIBUTIONS = "tests/test_distributions.py"
+NETWORKS = "tests/test_networks.py"
 LOSSES = "tests/updates/test_losses.py"
 MLP = "tests/updates/test_mlp.py"
 SNAPSHOT = "tests/updates/test_snapshot.py"
@@ -511,8 +516,8 @@ UPDATES = [
         "advantages-not-normalised",
         "advantages not normalised",
         f"{OURS}.updates.autograd",
-        "if settings.normalize_advantage:",
-        "if False:",
+        "if settings.normalize_advantage else",
+        "if False else",
     ),
     Mutant(
         "advantages-biased-deviation",
@@ -1510,5 +1515,138 @@ OWN_FEATURES_AND_FILES = [
     ),
 ]
 
-MUTANTS = (*ROLLOUTS_AND_ADVANTAGES, *UPDATES, *OWN_FEATURES_AND_FILES)
+LADDER = [
+    *mistakes_in(
+        "kl_control",
+        (KL_CONTROL,),
+        (
+            "coefficient-never-halved",
+            "KL penalty's weight only grows",
+            "return kl_coef / COEFFICIENT_STEP",
+            "return kl_coef",
+        ),
+        (
+            "coefficient-upside-down",
+            "KL penalty relaxed where the policy moved too far",
+            "kl_coef * COEFF",
+            "kl_coef / COEFF",
+        ),
+        (
+            "rate-upside-down",
+            "learning rate raised where the policy moved too far",
+            "scale / RATE_STEP",
+            "scale * RATE_STEP",
+        ),
+        ("rollback-restores-nothing", "rollback stops, but takes nothing back", "        update.restore()\n", ""),
+        (
+            "rollback-remembers-once",
+            "rollback returns to the beginning of the update",
+            "        update.remember()\n",
+            "",
+        ),
+        (
+            "last-step-not-judged",
+            "rollback does not look at the last step",
+            "if not self.stop_reason and self",
+            "if False and self",
+        ),
+    ),
+    *mistakes_in(
+        "updates.heads",
+        (CLOSED_FORM, KL_CONTROL),
+        (
+            "kl-gradient-sign",
+            "KL penalty rewards divergence",
+            "gradient += d_kl * (self._p - np.exp(old))",
+            "gradient -= d_kl * (self._p - np.exp(old))",
+        ),
+        (
+            "kl-reversed",
+            "KL(new || old) in place of KL(old || new)",
+            "np.exp(old) * (old - self._log_p)",
+            "self._p * (self._log_p - old)",
+        ),
+        (
+            "kl-without-deviations",
+            "KL of Gaussians without their deviations' gradient",
+            "self._log_std_gradient += d_kl *",
+            "self._log_std_gradient += 0 *",
+        ),
+    ),
+    *mistakes_in(
+        "rollout_ends",
+        (ROLLOUT_ENDS,),
+        (
+            "first-to-end-count",
+            "the episodes that end first count, which prefers short ones",
+            "self._lengths += self._plays",
+            "self._lengths += 1",
+        ),
+        (
+            "idle-environments-recorded",
+            "an environment without an episode to play goes on recording",
+            "self._plays[index] = False",
+            "pass",
+        ),
+        (
+            "last-episode-cut",
+            "a rollout's last episode bootstrapped",
+            "np.ones(1, dtype=bool)",
+            "np.zeros(1, dtype=bool)",
+        ),
+    ),
+    *mistakes_in(
+        "advantages",
+        (ADVANTAGES, REINFORCE),
+        (
+            "reward-to-go-ignored",
+            "weights of whole episodes always",
+            "returns if reward_to_go else",
+            "returns if False else",
+        ),
+        ("mean-baseline-ignored", "no mean subtracted", "weights = weights - weights.mean()", "pass"),
+        ("value-baseline-ignored", "no value subtracted", "weights = weights - values", "pass"),
+        ("returns-not-normalised", "normalize_returns ignored", "    if normalize:\n", "    if False:\n"),
+    ),
+    *mistakes_in(
+        "distributions",
+        (DISTRIBUTIONS,),
+        (
+            "ordinal-boundary",
+            "a category's own output counted as beyond it",
+            "no.cumsum(dim=1)",
+            "(no.cumsum(dim=1) - no)",
+        ),
+        ("ordinal-order-lost", "ordinal logits without what lies beyond", "+ no_beyond", ""),
+    ),
+    *mistakes_in(
+        "networks",
+        (NETWORKS,),
+        (
+            "critic-still-trained",
+            "optimiser keeps the removed critic's parameters",
+            "policy.optimizer = policy.optimizer_class(",
+            "policy.other = policy.optimizer_class(",
+        ),
+        ("trunk-without-layers", "a shared trunk that leaves out net_arch", '"layers": list(layers),', '"layers": [],'),
+    ),
+    Mutant(
+        "bootstrap-without-critic",
+        "values in other units, or of no critic, stand in for rewards",
+        f"{OURS}.ppo_scratch",
+        "return self.critic and not self.normalize_returns",
+        "return True",
+        (ROLLOUT_ENDS, PPO_SCRATCH),
+    ),
+    Mutant(
+        "mark-for-stock-missing",
+        "stock PPO silently continues a run that it would continue otherwise",
+        f"{OURS}.scratch_algorithm",
+        "if self._learns_otherwise_than_stock:",
+        "if False:",
+        (f"{ZIP}::test_file_of_reinforce_is_refused_by_stock",),
+    ),
+]
+
+MUTANTS = (*ROLLOUTS_AND_ADVANTAGES, *UPDATES, *OWN_FEATURES_AND_FILES, *LADDER)
 """Every mistake, in the order in which they are planted."""

@@ -94,6 +94,13 @@ def test_approximate_kl_is_never_negative_and_equals_the_float64_sum(log_ratios:
     assert estimate == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
+def test_derivative_of_the_approximate_kl_equals_autograds() -> None:
+    log_prob = th.linspace(-2, 1, 7, dtype=th.float64, requires_grad=True)
+    log_ratio = log_prob + 0.5
+    losses.approximate_kl(log_ratio).backward()
+    th.testing.assert_close(losses.approximate_kl_derivative(log_ratio.exp().detach()), log_prob.grad)
+
+
 def test_approximate_kl_agrees_with_the_exact_divergence_of_two_gaussians() -> None:
     old, new = th.distributions.Normal(0.0, 1.0), th.distributions.Normal(0.3, 1.2)
     th.manual_seed(0)
