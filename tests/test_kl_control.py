@@ -150,6 +150,16 @@ def test_rollback_ends_inside_the_bound_with_the_state_of_the_last_good_step(upd
     assert all(parameter.isfinite().all() for parameter in model.policy.parameters())
 
 
+@pytest.mark.parametrize("update", ["closed_form", "autograd"])
+def test_rollback_takes_back_the_only_step_if_that_leads_too_far(update: str) -> None:
+    model = model_of(kl_mode="rollback", target_kl=1e-6, update=update, n_epochs=1, batch_size=32, learning_rate=1e-2)
+    before = [parameter.detach().clone() for parameter in model.policy.parameters()]
+    model.learn(32)
+    for ours, theirs in zip(model.policy.parameters(), before, strict=True):
+        assert th.equal(ours, theirs)
+    assert model.logger.name_to_value["train/kl_last"] == pytest.approx(0.0, abs=1e-7)
+
+
 def test_rollback_equals_a_run_that_stopped_one_step_earlier() -> None:
     target, rate = 1e-3, 1e-3
     model = model_of(kl_mode="rollback", target_kl=target, learning_rate=rate, n_epochs=10).learn(32)

@@ -1583,12 +1583,6 @@ LADDER = [
             "self._lengths += 1",
         ),
         (
-            "idle-environments-recorded",
-            "an environment without an episode to play goes on recording",
-            "self._plays[index] = False",
-            "pass",
-        ),
-        (
             "last-episode-cut",
             "a rollout's last episode bootstrapped",
             "np.ones(1, dtype=bool)",
