@@ -124,11 +124,20 @@ def test_advantages_are_those_of_whole_episodes_by_definition() -> None:
     np.testing.assert_allclose(rollout["advantages"], rollout["returns"] - rollout["values"], atol=1e-4)
 
 
-@pytest.mark.parametrize(("timeout_bootstrap", "more"), [(True, True), (False, False)])
+@pytest.mark.parametrize(
+    ("arguments", "more"),
+    [
+        ({}, True),
+        ({"timeout_bootstrap": False}, False),
+        ({"critic": False}, False),
+        ({"advantage": "monte_carlo", "normalize_returns": True}, False),
+    ],
+    ids=["default", "switched_off", "no_critic", "values_in_other_units"],
+)
 def test_reward_of_a_truncated_episodes_last_step_contains_the_value_that_follows(
-    timeout_bootstrap: bool, more: bool
+    arguments: dict[str, Any], more: bool
 ) -> None:
-    (rollout, *_) = rollouts_of(make(1, 1, truncated=True, timeout_bootstrap=timeout_bootstrap), 1)
+    (rollout, *_) = rollouts_of(make(1, 1, truncated=True, **arguments), 1)
     labels, rewards = rollout["labels"][:, 0], rollout["rewards"][:, 0]
     plain = 10 * labels[:, 1] + labels[:, 2] + 1
     np.testing.assert_array_equal(rewards[:-1], plain[:-1])
