@@ -1582,12 +1582,6 @@ LADDER = [
             "self._lengths += self._plays",
             "self._lengths += 1",
         ),
-        (
-            "last-episode-cut",
-            "a rollout's last episode bootstrapped",
-            "np.ones(1, dtype=bool)",
-            "np.zeros(1, dtype=bool)",
-        ),
     ),
     *mistakes_in(
         "advantages",
