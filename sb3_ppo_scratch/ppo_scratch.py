@@ -24,7 +24,7 @@ from sb3_ppo_scratch.live_attributes import FloatOrSchedule
 from sb3_ppo_scratch.observation_normalizer import absorb_rollout
 from sb3_ppo_scratch.scratch_algorithm import Kwargs, ScratchAlgorithm, as_float, with_chosen_threads
 from sb3_ppo_scratch.torch_threads import TorchThreads
-from sb3_ppo_scratch.update_stats import UpdateStats, explained_variance
+from sb3_ppo_scratch.update_stats import UpdateStats
 from sb3_ppo_scratch.updates.update import Rollout, Update, UpdateSettings
 
 Coefficient = float
@@ -218,8 +218,7 @@ class PPOScratch(ScratchAlgorithm):
 
     @property
     def _minibatch_size(self) -> int:
-        n_transitions = self.rollout_buffer.buffer_size * self.rollout_buffer.n_envs
-        return n_transitions if self.batch_size is None else min(self.batch_size, n_transitions)
+        return self._n_transitions if self.batch_size is None else min(self.batch_size, self._n_transitions)
 
     @property
     def _estimator(self) -> AdvantageEstimator:
@@ -260,7 +259,7 @@ class PPOScratch(ScratchAlgorithm):
             absorb_rollout(self.policy, self.rollout_buffer.observations)
         self._record_update(settings, stats)
         self._record_kl(kl, stats, last_kl)
-        self._record_rate("time/update_fps", self.rollout_buffer.buffer_size * self.rollout_buffer.n_envs, started)
+        self._record_rate("time/update_fps", self._n_transitions, started)
 
     def _set_learning_rate(self, scale: float) -> None:
         """Evaluate the schedule of the learning rate, and log it.
@@ -339,14 +338,7 @@ class PPOScratch(ScratchAlgorithm):
             settings: What the update used.
             stats: The figures of its minibatches.
         """
-        stats.record(self.logger, without=("kl",) if self.critic else ("kl", "value_loss"))
-        buffer = self.rollout_buffer
-        if self.critic:
-            explained = explained_variance(buffer.values.ravel(), buffer.returns.ravel())
-            self.logger.record("train/explained_variance", explained)
-        if hasattr(self.policy, "log_std"):
-            self.logger.record("train/std", self.policy.log_std.detach().exp().mean().item())
-        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self._record_learning(stats, without=("kl",))
         self.logger.record("train/clip_range", settings.clip_range)
         if settings.clip_range_vf is not None:
             self.logger.record("train/clip_range_vf", settings.clip_range_vf)

@@ -21,7 +21,7 @@ from sb3_ppo_scratch.live_attributes import FloatOrSchedule
 from sb3_ppo_scratch.observation_normalizer import absorb_rollout
 from sb3_ppo_scratch.scratch_algorithm import Kwargs, ScratchAlgorithm, with_chosen_threads
 from sb3_ppo_scratch.torch_threads import TorchThreads
-from sb3_ppo_scratch.update_stats import UpdateStats, explained_variance
+from sb3_ppo_scratch.update_stats import UpdateStats
 from sb3_ppo_scratch.updates.update import UpdateSettings
 
 SelfReinforce = TypeVar("SelfReinforce", bound="ReinforceScratch")
@@ -161,7 +161,7 @@ class ReinforceScratch(ScratchAlgorithm):
 
     @property
     def _minibatch_size(self) -> int:
-        return self.rollout_buffer.buffer_size * self.rollout_buffer.n_envs
+        return self._n_transitions
 
     @property
     def _estimator(self) -> AdvantageEstimator:
@@ -195,8 +195,8 @@ class ReinforceScratch(ScratchAlgorithm):
         self._n_updates += 1
         if self.normalize_observations:
             absorb_rollout(self.policy, self.rollout_buffer.observations)
-        self._record_update(stats)
-        self._record_rate("time/update_fps", self._minibatch_size, started)
+        self._record_learning(stats, without=NOT_LOGGED)
+        self._record_rate("time/update_fps", self._n_transitions, started)
 
     def _read_settings(self) -> UpdateSettings:
         """Read the public attributes; a callback may have changed any of them.
@@ -215,18 +215,3 @@ class ReinforceScratch(ScratchAlgorithm):
             vf_coef=self.vf_coef if self.critic else 0.0,
             max_grad_norm=self.max_grad_norm,
         )
-
-    def _record_update(self, stats: UpdateStats) -> None:
-        """Log the update under the keys that SB3's algorithms have for the same figures.
-
-        Args:
-            stats: The figures of its one minibatch.
-        """
-        stats.record(self.logger, without=NOT_LOGGED if self.critic else (*NOT_LOGGED, "value_loss"))
-        buffer = self.rollout_buffer
-        if self.critic:
-            explained = explained_variance(buffer.values.ravel(), buffer.returns.ravel())
-            self.logger.record("train/explained_variance", explained)
-        if hasattr(self.policy, "log_std"):
-            self.logger.record("train/std", self.policy.log_std.detach().exp().mean().item())
-        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")

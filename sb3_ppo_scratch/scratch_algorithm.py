@@ -13,7 +13,7 @@ import pathlib
 import time
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, get_args
 
 import torch as th
@@ -38,6 +38,7 @@ from sb3_ppo_scratch.rollout_buffers import ScratchDictRolloutBuffer, ScratchRol
 from sb3_ppo_scratch.rollout_collector import RolloutCollector
 from sb3_ppo_scratch.torch_threads import TorchThreads, choose_threads, threads_restored, use_threads
 from sb3_ppo_scratch.update_choice import UpdateChoice
+from sb3_ppo_scratch.update_stats import UpdateStats, explained_variance
 from sb3_ppo_scratch.updates.autograd import free_graph
 from sb3_ppo_scratch.updates.closed_form import ClosedFormUpdate
 from sb3_ppo_scratch.updates.update import Update
@@ -165,6 +166,11 @@ class ScratchAlgorithm(LiveAttributes, RolloutCollector):
         self.orthogonal_init = orthogonal_init
         self.adam_epsilon = adam_epsilon
         self._update_choice, self._announced_update = UpdateChoice(), ""
+
+    @property
+    def _n_transitions(self) -> int:
+        """Transitions of a rollout; of whole episodes, the last one's."""
+        return self.rollout_buffer.buffer_size * self.rollout_buffer.n_envs
 
     @property
     @abstractmethod
@@ -372,6 +378,22 @@ class ScratchAlgorithm(LiveAttributes, RolloutCollector):
         """
         self.logger.record(key, int(n_transitions / max(time.perf_counter() - started, 1e-9)))
 
+    def _record_learning(self, stats: UpdateStats, *, without: Collection[str] = ()) -> None:
+        """Log what an update has come to, under the keys that SB3's algorithms have for the same figures.
+
+        Args:
+            stats: The figures of its minibatches.
+            without: Those that mean nothing to this algorithm.
+        """
+        stats.record(self.logger, without=without if self.critic else (*without, "value_loss"))
+        buffer = self.rollout_buffer
+        if self.critic:
+            explained = explained_variance(buffer.values.ravel(), buffer.returns.ravel())
+            self.logger.record("train/explained_variance", explained)
+        if hasattr(self.policy, "log_std"):
+            self.logger.record("train/std", self.policy.log_std.detach().exp().mean().item())
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
     def _evaluate_now(self, value: FloatOrSchedule) -> float:
         """Evaluate a constant or schedule at the current progress.
 
@@ -406,10 +428,6 @@ class ScratchAlgorithm(LiveAttributes, RolloutCollector):
         if self.verbose >= 1 and description != self._announced_update:
             self._announced_update = description
             print(f"Using the {description}")
-
-    @property
-    def _bootstraps(self) -> bool:
-        return self.critic
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
         """Compute the remaining progress, never below 0.

@@ -3,6 +3,7 @@
 What is here: pure functions on pictures, and writing them. What is not: playing (`playing.py`).
 """
 
+import importlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 from sb3_ppo_scratch.errors import ArgumentError
 from sb3_ppo_scratch.film.playing import Episode, Picture
 
-FORMATS = (".gif", ".mp4")
+FORMATS = {".gif": "imageio", ".mp4": "imageio_ffmpeg"}
+"""By the file's ending the package that writes it."""
 GIF_RATE = 50
 """Pictures per second at the most: viewers show faster GIFs slowly."""
 CAPTION_HEIGHT = 0.09
@@ -111,10 +113,9 @@ def check_output(path: Path) -> None:
     """
     if path.suffix.lower() not in FORMATS:
         raise ArgumentError(f"`--out {path}` must end in {' or '.join(FORMATS)}.")
-    packages = {".gif": "imageio", ".mp4": "imageio_ffmpeg"}
-    needed = packages[path.suffix.lower()]
+    needed = FORMATS[path.suffix.lower()]
     try:
-        __import__(needed)
+        importlib.import_module(needed)
     except ImportError as error:
         raise ArgumentError(
             f"`--out {path}` needs the package {needed.replace('_', '-')}: pip install {needed.replace('_', '-')}."

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from sb3_ppo_scratch.post_import import call_after_import
+from sb3_ppo_scratch.zoo import ALGORITHMS
 
-ALGORITHMS = ("ppo_scratch", "reinforce_scratch")
-"""What `--algo` calls this project's algorithms; `register.py` would load rl_zoo3's dependencies."""
 SWITCH = "SB3_PPO_SCRATCH_AUTOLOAD"
 """Environment variable; `0` turns the hook off."""
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from sb3_ppo_scratch.errors import check_known_names
 from sb3_ppo_scratch.hyperparams import hyperparams_file
-from sb3_ppo_scratch.zoo.autoload import ALGORITHMS
+from sb3_ppo_scratch.zoo import ALGORITHMS
 from sb3_ppo_scratch.zoo.lunar_lander_ids import IDS, give_notice_once
 from sb3_ppo_scratch.zoo.reinforce_search import convert_reinforce_params, sample_reinforce_params
 from sb3_ppo_scratch.zoo.wrapper_lists import with_unscaled_reward
