@@ -1,7 +1,7 @@
 """Which device is the fastest for a policy.
 
-What is here: the choice, and saying it. What is not: moving anything there (`ppo_scratch.py`), and the number of
-threads on the CPU (`torch_threads.py`).
+What is here: the choice, and saying it. What is not: moving anything there (`scratch_algorithm.py`), and the
+number of threads on the CPU (`torch_threads.py`).
 """
 
 import torch as th
