@@ -93,7 +93,7 @@ def test_too_much_memory_and_other_returns_are_called_so() -> None:
 def test_competitors_are_listed_with_the_split_of_their_time(complete: Results) -> None:
     section = render(complete, {}).split("### CartPole-v1\n")[1].split("###")[0]
     row = cells(section, '| ours, update="autograd"')
-    assert row[1:3] == ["102,400 (102,400 to 102,400)", "4.00 (4.00 to 4.00)"]
+    assert row[1:3] == ["51,200 (51,200 to 51,200)", "4.00 (4.00 to 4.00)"]
     assert row[3:6] == ["2.4", "2.4", "4.9"]  # 0.25, 0.25 and 0.5 s for 102,400 steps
 
 
