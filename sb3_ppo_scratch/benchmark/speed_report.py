@@ -43,8 +43,8 @@ METHOD = """\
   the VecEnv's step, updating the time in `train`, acting the rest.
 - The limit is the speed of stepping the same environments with random actions and no algorithm. It is no exact bound:
   a trained policy has longer episodes and so fewer resets.
-- Returns are means of the last 100 episodes. They agree if the means over seeds differ by at most 2 standard errors
-  (Welch). "Same" counts the seeds on which a competitor and stock with one thread have the same return, hence the same
+- Returns are means of the last 100 episodes. They disagree if Welch's test of the means over seeds finds a difference,
+  at a level of 5 % for the whole table (p below 0.05 divided by the number of lines). "Same" counts the seeds on which a competitor and stock with one thread have the same return, hence the same
   trajectory. Equal algorithms part where float rounding differs: torch rounds the initial weights differently with more
   threads, and ours as it comes sets its threads only once it learns.
 - Memory is the peak of the process and its children, against the stock that counts. The bound is for environments in
@@ -181,12 +181,17 @@ def render_equality(results: Results) -> str:
     Returns:
         A Markdown section; empty if nothing was measured.
     """
-    rows = [
-        [workload.title, variant_title(update, kind, None), *cells]
+    made = {
+        (workload.title, variant_title(update, kind, None)): (kind, *compared)
         for name, workload in WORKLOADS.items()
         for update in workload.updates
         for kind in workload.vec_envs
-        if (cells := _equality_cells(results.of_workload(name), update, kind))
+        if (compared := _compare(results.of_workload(name), update, kind)) is not None
+    }
+    comparisons = sum(found is not None for _, _, found in made.values())
+    rows = [
+        [*titles, *memory_cells(memory, kind), *agreement_cells(found, comparisons)]
+        for titles, (kind, memory, found) in made.items()
     ]
     header = (
         "workload",
@@ -196,21 +201,34 @@ def render_equality(results: Results) -> str:
         "return",
         "stock's return",
         "standard error of the difference",
+        "p",
         "same on",
         "verdict",
     )
     return "## Memory and returns\n\n" + table(header, rows) if rows else ""
 
 
-def _equality_cells(made: Sequence[Measurement], update: str, kind: VecEnvKind) -> list[str]:
-    """Fill one line of the table of memory and returns; nothing if nothing was measured."""
+def _compare(made: Sequence[Measurement], update: str, kind: VecEnvKind) -> tuple[Spread, Agreement | None] | None:
+    """Compare one competitor's memory and returns with stock's; None if nothing was measured."""
     ours = [each for each in made if each.task.competitor == update and each.task.vec_env == kind]
     memory = spread(memory_ratios(paired(made, ours[0].task.variant))) if ours else None
     if memory is None:
-        return []
+        return None
+    return memory, agreement(returns_of(ours, competitor=update), returns_of(made, competitor="stock", threads=1))
+
+
+def memory_cells(memory: Spread, kind: VecEnvKind) -> list[str]:
+    """Show how much memory a competitor takes.
+
+    Args:
+        memory: Its peak, times stock's.
+        kind: What steps the environments: the bound is for those of the same process.
+
+    Returns:
+        The ratio, and whether it is within the bound.
+    """
     verdict = "yes" if memory.median <= NEEDED_MEMORY else "**no**"
-    found = agreement(returns_of(ours, competitor=update), returns_of(made, competitor="stock", threads=1))
-    return [show_ratio(memory), verdict if kind == "dummy" else "", *agreement_cells(found)]
+    return [show_ratio(memory), verdict if kind == "dummy" else ""]
 
 
 def render_competitors(results: Results) -> str:
@@ -324,20 +342,27 @@ def show_rate(summary: Spread | None) -> str:
     return f"{summary.median:,.0f} ({summary.low:,.0f} to {summary.high:,.0f})" if summary else ""
 
 
-def agreement_cells(found: Agreement | None) -> list[str]:
+def agreement_cells(found: Agreement | None, comparisons: int) -> list[str]:
     """Show whether the returns agree.
 
     Args:
         found: The comparison.
+        comparisons: How many are judged together.
 
     Returns:
-        Both means, the standard error of their difference, the seeds with the same return, the verdict.
+        Both means, the standard error of their difference, the test's p, the seeds with the same return, the verdict.
     """
     if found is None:
-        return ["", "", "", "", "no episode has ended"]
-    error = "" if math.isnan(found.standard_error) else f"{found.standard_error:.1f}"
-    verdict = found.verdict if found.verdict == "agree" else f"**{found.verdict}**"
-    return [f"{found.ours:.1f}", f"{found.stock:.1f}", error, f"{found.same} of {found.seeds} seeds", verdict]
+        return ["", "", "", "", "", "no episode has ended"]
+    verdict = found.verdict(comparisons)
+    return [
+        f"{found.ours:.1f}",
+        f"{found.stock:.1f}",
+        "" if math.isnan(found.standard_error) else f"{found.standard_error:.1f}",
+        "" if math.isnan(found.p_value) else f"{found.p_value:.2g}",
+        f"{found.same} of {found.seeds} seeds",
+        verdict if verdict == "agree" else f"**{verdict}**",
+    ]
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from scipy.stats import ttest_ind
 
 from sb3_ppo_scratch.benchmark.plan import TRIAL_ROUND
 from sb3_ppo_scratch.benchmark.results import Measurement
@@ -16,6 +17,8 @@ from sb3_ppo_scratch.benchmark.workloads import COMPETITORS, Part
 
 SAME_RETURN = 1e-6
 """Relative difference up to which two mean returns count as the same: those of the same trajectory."""
+SIGNIFICANCE = 0.05
+"""Probability that any of a table's comparisons disagrees by chance."""
 
 
 @dataclass(frozen=True)
@@ -195,29 +198,40 @@ class Agreement:
     """Whether two competitors have learned equally well on the same seeds.
 
     Args:
-        verdict: "agree" if the means over seeds differ by at most 2 standard errors of that difference, else
-            "disagree"; "unknown" if there are too few seeds to estimate it and returns differ.
         ours: Mean return over seeds.
         stock: The same of stock.
-        standard_error: Of the difference of the two; NaN if unknown.
+        standard_error: Of the difference of the two; NaN if there are too few seeds to estimate it.
+        p_value: Of Welch's test of equal means; 1 if all returns are the same, NaN if there are too few seeds.
         same: Seeds on which both returns are the same.
         seeds: Seeds that both have.
     """
 
-    verdict: Literal["agree", "disagree", "unknown"]
     ours: float
     stock: float
     standard_error: float
+    p_value: float
     same: int
     seeds: int
+
+    def verdict(self, comparisons: int) -> Literal["agree", "disagree", "unknown"]:
+        """Judge it as one of several comparisons, of which one in twenty would otherwise disagree by chance.
+
+        Args:
+            comparisons: How many are judged together (Bonferroni's correction).
+
+        Returns:
+            "disagree" if the test finds a difference at `SIGNIFICANCE` over all comparisons; "unknown" if it cannot tell.
+        """
+        if np.isnan(self.p_value):
+            return "unknown"
+        return "disagree" if self.p_value < SIGNIFICANCE / comparisons else "agree"
 
 
 def agreement(ours: Mapping[int, float], stock: Mapping[int, float]) -> Agreement | None:
     """Compare the returns of two competitors on the seeds that both have.
 
     Equal algorithms with equal seeds have the same trajectory until float rounding parts them; from then on two runs of
-    one seed are as different as two seeds, so the standard error is that of independent samples (Welch), which is too
-    large rather than too small while they still agree.
+    one seed are as different as two seeds, so the test is that of independent samples (Welch).
 
     Args:
         ours: Mean return by seed.
@@ -231,12 +245,13 @@ def agreement(ours: Mapping[int, float], stock: Mapping[int, float]) -> Agreemen
         return None
     first, second = (np.array([returns[seed] for seed in seeds]) for returns in (ours, stock))
     same = int(np.isclose(first, second, rtol=SAME_RETURN, atol=SAME_RETURN).sum())
-    error = float(np.sqrt((first.var(ddof=1) + second.var(ddof=1)) / len(seeds))) if len(seeds) > 1 else float("nan")
-    difference = abs(float(first.mean() - second.mean()))
-    verdict: Literal["agree", "disagree", "unknown"] = "agree"
-    if same < len(seeds):
-        verdict = "unknown" if np.isnan(error) else "agree" if difference <= 2.0 * error else "disagree"
-    return Agreement(verdict, float(first.mean()), float(second.mean()), error, same, len(seeds))
+    error = p_value = float("nan")
+    if len(seeds) > 1:
+        error = float(np.sqrt((first.var(ddof=1) + second.var(ddof=1)) / len(seeds)))
+        p_value = float(ttest_ind(first, second, equal_var=False).pvalue) if error > 0.0 else 0.0
+    if same == len(seeds):
+        p_value = 1.0
+    return Agreement(float(first.mean()), float(second.mean()), error, p_value, same, len(seeds))
 
 
 def returns_of(measurements: Iterable[Measurement], **fields: Any) -> dict[int, float]:

@@ -87,14 +87,14 @@ def test_too_much_memory_and_other_returns_are_called_so() -> None:
         made_up("auto", 2, 1.0, peak_mib=120.0, mean_return=32.0),
     )
     row = cells(render(results, {}), '| CartPole-v1 | ours, update="auto"')
-    assert row[2:] == ["1.20 (1.20 to 1.20)", "**no**", "31.0", "11.0", "1.4", "0 of 2 seeds", "**disagree**"]
+    assert row[2:] == ["1.20 (1.20 to 1.20)", "**no**", "31.0", "11.0", "1.4", "0.005", "0 of 2 seeds", "**disagree**"]
 
 
 def test_competitors_are_listed_with_the_split_of_their_time(complete: Results) -> None:
     section = render(complete, {}).split("### CartPole-v1\n")[1].split("###")[0]
     row = cells(section, '| ours, update="autograd"')
     assert row[1:3] == ["51,200 (51,200 to 51,200)", "4.00 (4.00 to 4.00)"]
-    assert row[3:6] == ["2.4", "2.4", "4.9"]  # 0.25, 0.25 and 0.5 s for 102,400 steps
+    assert row[3:6] == ["4.9", "4.9", "9.8"]  # 0.25, 0.25 and 0.5 s for 51,200 steps
 
 
 def test_growth_names_every_point_below_the_floor(complete: Results) -> None:

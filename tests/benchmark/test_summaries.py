@@ -3,10 +3,11 @@
 import math
 
 import pytest
+from scipy import stats
 
 from sb3_ppo_scratch.benchmark import summaries
 from sb3_ppo_scratch.benchmark.plan import TRIAL_ROUND
-from sb3_ppo_scratch.benchmark.summaries import Spread, agreement, paired, speedups, spread
+from sb3_ppo_scratch.benchmark.summaries import Agreement, Spread, agreement, paired, speedups, spread
 from tests.benchmark.synthetic import made_up
 
 OURS = ("auto", "dummy", None)
@@ -70,26 +71,40 @@ def test_competitors_are_summarised_without_the_trial_and_stock_first() -> None:
 def test_same_returns_agree_whatever_their_number() -> None:
     found = agreement({1: 100.0}, {1: 100.0, 2: 7.0})
     assert found is not None
-    assert (found.verdict, found.same, found.seeds) == ("agree", 1, 1)
+    assert (found.verdict(1), found.p_value, found.same, found.seeds) == ("agree", 1.0, 1, 1)
     assert math.isnan(found.standard_error)
 
 
-# Variances 4 and 16 over 2 seeds: the standard error is sqrt(4 / 2 + 16 / 2) = sqrt(10), twice that 6.32.
-@pytest.mark.parametrize(
-    ("shift", "verdict"), [(6.3, "agree"), (6.4, "disagree"), (-6.4, "disagree")], ids=["within", "above", "below"]
-)
-def test_returns_agree_within_two_standard_errors(shift: float, verdict: str) -> None:
+# Variances 4 and 16 over 2 seeds: the standard error is sqrt(4 / 2 + 16 / 2) = sqrt(10), with 100 / 68 degrees of
+# freedom (Welch and Satterthwaite).
+@pytest.mark.parametrize("shift", [6.3, -40.0], ids=["near", "far"])
+def test_p_is_that_of_students_distribution_with_welchs_degrees_of_freedom(shift: float) -> None:
     stock = {1: 100.0 - 8**0.5, 2: 100.0 + 8**0.5}
     found = agreement({1: 100.0 + shift - 2**0.5, 2: 100.0 + shift + 2**0.5}, stock)
     assert found is not None
     assert found.standard_error == pytest.approx(10**0.5)
-    assert (found.verdict, found.same) == (verdict, 0)
+    assert found.p_value == pytest.approx(2 * stats.t.sf(abs(shift) / 10**0.5, df=100 / 68))
+    assert found.same == 0
+
+
+@pytest.mark.parametrize(
+    ("comparisons", "verdict"), [(1, "disagree"), (4, "disagree"), (6, "agree")], ids=["one", "four", "six"]
+)
+def test_a_difference_counts_the_less_the_more_is_compared(comparisons: int, verdict: str) -> None:
+    found = Agreement(ours=1.0, stock=2.0, standard_error=0.1, p_value=0.01, same=0, seeds=5)
+    assert found.verdict(comparisons) == verdict
+
+
+def test_constant_returns_that_differ_disagree() -> None:
+    found = agreement({1: 100.0, 2: 100.0}, {1: 101.0, 2: 101.0})
+    assert found is not None
+    assert found.verdict(1000) == "disagree"
 
 
 def test_one_seed_with_different_returns_decides_nothing() -> None:
     found = agreement({1: 100.0}, {1: 101.0})
     assert found is not None
-    assert found.verdict == "unknown"
+    assert found.verdict(1) == "unknown"
 
 
 def test_returns_are_collected_by_round_and_thread() -> None:
