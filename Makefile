@@ -6,7 +6,7 @@ PIP := $(RUN) -m pip --disable-pip-version-check --quiet
 PYTEST := $(RUN) -m pytest -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check format lint types test-install test-oldest mutants bench-speed dist clean
+.PHONY: help setup train test check format lint types test-install test-oldest mutants bench-speed bench-ladder dist clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -52,6 +52,9 @@ mutants: setup  ## plant known mistakes one by one and show that the tests notic
 
 bench-speed: setup  ## measure speed, memory and returns beside stock PPO (an hour and a half; QUICK=1: two minutes)
 	$(RUN) -m sb3_ppo_scratch benchmark speed $(if $(QUICK),--quick,--growth)
+
+bench-ladder: setup  ## train every rung from REINFORCE to PPO beside stock PPO (QUICK=1: a twentieth of the steps, one seed)
+	$(RUN) -m sb3_ppo_scratch benchmark ladder $(if $(QUICK),--share 20 --seeds 1 --out logs/ladder/report)
 
 dist: setup  ## build sdist and wheel into dist/
 	rm -rf dist

@@ -12,11 +12,20 @@ def hyperparams_folder() -> Path:
     return Path(__file__).resolve().parent
 
 
+def hyperparams_files() -> list[Path]:
+    """List the YAML files, those of the ladder (a folder of its own) last.
+
+    Returns:
+        Their paths.
+    """
+    return [*sorted(hyperparams_folder().glob("*.yml")), *sorted(hyperparams_folder().glob("ladder/*.yml"))]
+
+
 def hyperparams_file(name: str) -> Path:
     """Find one of the YAML files.
 
     Args:
-        name: Its file name, for example `ppo_scratch.yml`.
+        name: Its name, for example `ppo_scratch.yml` or `ladder/reinforce.yml`.
 
     Returns:
         Its path.
@@ -26,6 +35,6 @@ def hyperparams_file(name: str) -> Path:
     """
     path = hyperparams_folder() / name
     if not path.is_file():
-        available = ", ".join(sorted(file.name for file in hyperparams_folder().glob("*.yml")))
+        available = ", ".join(file.relative_to(hyperparams_folder()).as_posix() for file in hyperparams_files())
         raise FileNotFoundError(f"There is no hyperparameter file {name!r}; there are: {available}.")
     return path

@@ -10,7 +10,7 @@ from sb3_ppo_scratch import __version__
 from sb3_ppo_scratch.benchmark.commands import add_benchmark_commands
 from sb3_ppo_scratch.errors import ArgumentError, ArgumentTypeError
 from sb3_ppo_scratch.film.commands import add_film_command
-from sb3_ppo_scratch.hyperparams import hyperparams_folder
+from sb3_ppo_scratch.hyperparams import hyperparams_files, hyperparams_folder
 from sb3_ppo_scratch.zoo.commands import ZOO_COMMANDS, ConfigError, run_zoo_command
 
 DESCRIPTION = "PPO from scratch for Stable-Baselines3: rl_zoo3's commands with `--algo ppo_scratch`, and more."
@@ -33,6 +33,7 @@ EXAMPLES = """examples:
   python -m sb3_ppo_scratch hyperparams --copy .  a copy to edit, for use with `train -conf FILE`
   python -m sb3_ppo_scratch benchmark speed --quick
                                                   steps per second beside stock PPO, in about two minutes
+  python -m sb3_ppo_scratch benchmark ladder      REINFORCE to PPO, rung by rung, beside stock PPO
   python -m sb3_ppo_scratch film logs/ppo_scratch/LunarLander-v2_1/LunarLander-v2.zip --out lander.gif
 """
 
@@ -83,17 +84,18 @@ def show_hyperparams(copy_to: Path | None) -> None:
     Raises:
         FileExistsError: If a copy would replace a file; nothing is copied then.
     """
-    files = sorted(hyperparams_folder().glob("*.yml"))
+    files = hyperparams_files()
     if copy_to is None:
         print(*files, sep="\n")
         return
-    taken = [str(copy_to / file.name) for file in files if (copy_to / file.name).exists()]
+    targets = {file: copy_to / file.relative_to(hyperparams_folder()) for file in files}
+    taken = [str(target) for target in targets.values() if target.exists()]
     if taken or (copy_to.exists() and not copy_to.is_dir()):
         obstacle = ", ".join(taken) or f"{copy_to}, which is no folder,"
         raise FileExistsError(f"{obstacle} exists already; choose another folder for --copy.")
-    copy_to.mkdir(parents=True, exist_ok=True)
-    for file in files:
-        print(shutil.copyfile(file, copy_to / file.name))
+    for file, target in targets.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        print(shutil.copyfile(file, target))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -93,6 +93,12 @@ def check_combinations(arguments: Mapping[str, Any]) -> None:
         raise ArgumentError(
             "`normalize_returns=True` needs advantage='monte_carlo': GAE's returns contain value estimates."
         )
+    buffer_class = arguments["rollout_buffer_class"]
+    if arguments["advantage"] != "gae" and buffer_class is not None and not hasattr(buffer_class, "estimator"):
+        raise ArgumentError(
+            f"`advantage={arguments['advantage']!r}` would be ignored by rollout_buffer_class={buffer_class!r}, "
+            "which estimates advantages its own way; leave out the one or the other."
+        )
     if arguments["normalize_advantage"] and arguments["batch_size"] == 1:
         raise ArgumentError(
             "`batch_size` must be greater than 1 with normalize_advantage=True, got 1: normalising a single "

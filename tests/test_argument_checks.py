@@ -7,11 +7,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_ppo_scratch import PPOScratch
 from sb3_ppo_scratch.errors import ArgumentError, check_known_names
+from sb3_ppo_scratch.rollout_buffers import ScratchRolloutBuffer
 from tests.envs import EndingsEnv
 
 VALUE_ERRORS: list[tuple[str, Any, str]] = [
@@ -183,6 +185,16 @@ def test_errors_of_value_are_assertion_errors_too_as_in_stock_ppo() -> None:
 def test_unknown_policy_name_is_refused_with_the_names_there_are() -> None:
     with pytest.raises(ValueError, match=r"`policy` must be one of .*'MlpPolicy'.*, got 'MlPolicy'"):
         PPOScratch("MlPolicy", "CartPole-v1")
+
+
+def test_a_buffer_that_would_ignore_monte_carlo_returns_is_refused() -> None:
+    with pytest.raises(ArgumentError, match=r"`advantage='monte_carlo'` would be ignored by .*RolloutBuffer"):
+        PPOScratch("MlpPolicy", "CartPole-v1", advantage="monte_carlo", rollout_buffer_class=RolloutBuffer)
+    own = type("OwnBuffer", (ScratchRolloutBuffer,), {})
+    model = PPOScratch(
+        "MlpPolicy", "CartPole-v1", n_steps=8, batch_size=8, advantage="monte_carlo", rollout_buffer_class=own
+    )
+    assert type(model.learn(8).rollout_buffer) is own
 
 
 def test_short_last_minibatch_is_warned_about_once() -> None:

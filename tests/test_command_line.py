@@ -44,8 +44,9 @@ def test_hyperparams_prints_the_files_paths(capsys: pytest.CaptureFixture[str]) 
 def test_hyperparams_are_copied_and_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "new" / "folder"
     assert main(["hyperparams", "--copy", str(target)]) == 0
-    for file in hyperparams_folder().glob("*.yml"):
-        assert (target / file.name).read_text() == file.read_text()
+    for file in hyperparams_folder().rglob("*.yml"):
+        assert (target / file.relative_to(hyperparams_folder())).read_text() == file.read_text()
+    assert (target / "ladder" / "reinforce.yml").is_file()
     (target / "ppo_scratch.yml").write_text("mine")
     capsys.readouterr()
     assert main(["hyperparams", "--copy", str(target)]) == 2

@@ -17,7 +17,6 @@ from sb3_ppo_scratch.errors import ArgumentError
 
 Picture = NDArray[np.uint8]
 """RGB, shape (height, width, 3)."""
-RANKS = ("best", "median", "worst")
 
 
 class Episode(NamedTuple):
@@ -74,7 +73,7 @@ def rank_episodes(episodes: Sequence[Episode], ranks: Sequence[str]) -> dict[str
 
     Args:
         episodes: At least one.
-        ranks: Some of `RANKS`.
+        ranks: Some of `RANKS` (`commands.py`).
 
     Returns:
         For each rank its episode.

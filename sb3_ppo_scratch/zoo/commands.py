@@ -143,15 +143,33 @@ def check_values(hyperparams: Mapping[str, Any], *, source: str) -> None:
         ConfigError: If a value cannot work; the message names the key, the value and the remedy.
     """
     for key in SCHEDULE_KEYS & set(hyperparams):
-        value = hyperparams[key]
-        if isinstance(value, str) and not re.fullmatch(r"lin_[0-9.]+(?:e[+-]?[0-9]+)?", value):
-            raise ConfigError(
-                f"{source}: `{key}: {value}` is text in YAML, but no `lin_` schedule; write 1.0e-3 or !!float 1e-3 "
-                "for a number, lin_1e-3 for one that falls linearly to 0."
-            )
+        check_schedule_value(key, hyperparams[key], source=source)
     for key in {"n_envs", "n_timesteps"} & set(hyperparams):
         value = hyperparams[key]
         if isinstance(value, bool) or not isinstance(value, int | float) or value < 1:
             raise ConfigError(f"{source}: `{key}: {value}` must be a number of at least 1.")
     if not isinstance(hyperparams.get("normalize", False), bool | str | dict):
         raise ConfigError(f"{source}: `normalize: {hyperparams['normalize']}` must be true, false or a mapping.")
+
+
+def check_schedule_value(key: str, value: Any, *, source: str) -> None:
+    """Check one of the values that may be a schedule.
+
+    Args:
+        key: One of `SCHEDULE_KEYS`.
+        value: What the file says.
+        source: The file, for the message.
+
+    Raises:
+        ConfigError: If rl_zoo3 could not read it, or would take it for something else.
+    """
+    if value is None:
+        raise ConfigError(
+            f"{source}: `{key}: null` is refused by rl_zoo3; leave the key out for the default, or write 1.0e+6 "
+            "for a clip range that no ratio reaches."
+        )
+    if isinstance(value, str) and not re.fullmatch(r"lin_[0-9.]+(?:e[+-]?[0-9]+)?", value):
+        raise ConfigError(
+            f"{source}: `{key}: {value}` is text in YAML, but no `lin_` schedule; write 1.0e-3 or !!float 1e-3 "
+            "for a number, lin_1e-3 for one that falls linearly to 0."
+        )

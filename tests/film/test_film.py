@@ -14,7 +14,7 @@ from sb3_ppo_scratch.__main__ import main
 from sb3_ppo_scratch.film import pictures
 from sb3_ppo_scratch.film.pictures import caption_pictures, hold_last, shrink, side_by_side, write_film, write_text
 from sb3_ppo_scratch.film.playing import Episode, play_episode, rank_episodes
-from sb3_ppo_scratch.film.saved_run import find_run, open_run
+from sb3_ppo_scratch.zoo.saved_run import find_run, open_run
 from tests.zoo.processes import run_python
 
 

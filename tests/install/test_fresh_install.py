@@ -76,6 +76,8 @@ def test_sdist_and_wheel_pass_twine_and_the_wheel_has_everything(distributions: 
         "wrappers/bin_action.py",
         "hyperparams/ppo_scratch.yml",
         "hyperparams/ppo_scratch_binned.yml",
+        "hyperparams/ladder/reinforce.yml",
+        "benchmark/training/plans/ladder.yml",
         "zoo/autoload.py",
     ):
         assert f"sb3_ppo_scratch/{name}" in names

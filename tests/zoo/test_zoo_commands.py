@@ -169,6 +169,10 @@ def test_own_command_line_trains_and_plays_without_the_import_hook(tmp_path: Pat
     [
         ({"n_env": 4}, "does not know `n_env`; did you mean `n_envs`?"),
         ({"clip_rang": 0.1}, "does not know `clip_rang`; did you mean `clip_range`?"),
+        (
+            {"clip_range": None},
+            "`clip_range: null` is refused by rl_zoo3; leave the key out for the default, or write 1.0e+6",
+        ),
         ({"learning_rate": "1e-3"}, "`learning_rate: 1e-3` is text in YAML, but no `lin_` schedule; write 1.0e-3"),
         ({"n_envs": 0}, "`n_envs: 0` must be a number of at least 1"),
         ({"n_timesteps": -5}, "`n_timesteps: -5` must be a number of at least 1"),
@@ -176,7 +180,7 @@ def test_own_command_line_trains_and_plays_without_the_import_hook(tmp_path: Pat
         ({"env_wrapper": "sb3_ppo_scratch.wrappers.ScaleRewad"}, "did you mean sb3_ppo_scratch.wrappers.ScaleReward?"),
         ({"callback": [{"nowhere.Callback": {"a": 1}}]}, "'nowhere.Callback' cannot be imported"),
     ],
-    ids=["zoo_key", "algorithm_key", "schedule", "n_envs", "n_timesteps", "normalize", "wrapper", "callback"],
+    ids=["zoo_key", "algorithm_key", "null", "schedule", "n_envs", "n_timesteps", "normalize", "wrapper", "callback"],
 )
 @pytest.mark.parametrize("algorithm", ["ppo_scratch", "ppo"])
 def test_own_train_command_checks_the_file_before_it_starts(

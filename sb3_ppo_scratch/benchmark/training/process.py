@@ -1,0 +1,162 @@
+"""One training run: a process of the unmodified rl_zoo3.
+
+What is here: its command line, starting it, and what is recorded when it has ended. What is not: what looks at the
+policy inside (`evaluation.py`), many runs (`execution.py`).
+"""
+
+import hashlib
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sb3_ppo_scratch.benchmark.machine import describe_machine
+from sb3_ppo_scratch.benchmark.threads import variables_with_threads
+from sb3_ppo_scratch.benchmark.training.plan import ZOO, Run, config_path
+from sb3_ppo_scratch.benchmark.training.records import RunRecord, read_evaluations, write_record
+
+RECORDER = "sb3_ppo_scratch.benchmark.training.evaluation.EvaluationRecorder"
+LOG_FILE = "log.txt"
+"""What the process prints."""
+THREADS = 1
+"""Of torch and BLAS, in every run: small networks are fastest with one, and runs side by side do not contend."""
+FOLDER = "FOLDER"
+"""Stands for the run's folder in `run_words`."""
+
+
+class TrainingError(RuntimeError):
+    """A run whose process failed; the message is the end of what it printed."""
+
+
+def run_words(run: Run) -> list[str]:
+    """Write the command line of a run, but for its folder.
+
+    Args:
+        run: What is trained.
+
+    Returns:
+        Words after the Python interpreter; `FOLDER` stands for the folder.
+    """
+    evaluation = run.evaluation
+    recorder = {
+        "folder": FOLDER,
+        "every": run.goal.evaluate_every,
+        "n_episodes": evaluation.n_episodes,
+        "n_final_episodes": evaluation.n_final_episodes,
+        "first_seed": evaluation.first_seed,
+    }
+    callbacks = [{RECORDER: recorder}, *own_callbacks(config_path(run.contestant), run.goal.env_id)]
+    return [
+        *("-m", "rl_zoo3.train"),
+        *("--algo", run.contestant.algorithm),
+        *("--env", run.goal.env_id),
+        *("--seed", str(run.seed)),
+        *("-n", str(run.goal.n_timesteps)),
+        *("-conf", str(config_path(run.contestant))),
+        *("-f", FOLDER),
+        *("-params", f"callback:{callbacks!r}"),
+        *("--eval-freq", "-1"),
+        *("--num-threads", str(THREADS)),
+        *("--env-kwargs", "render_mode:None"),
+    ]
+
+
+def own_callbacks(config: Path, env_id: str) -> list[Any]:
+    """Read the callbacks that a hyperparameter file has itself, since a command line replaces them.
+
+    Args:
+        config: The file.
+        env_id: The environment.
+
+    Returns:
+        Them, as rl_zoo3 reads them.
+    """
+    sections = yaml.safe_load(config.read_text())
+    own = (sections.get(env_id) or sections.get("default") or {}).get("callback") or []
+    return own if isinstance(own, list) else [own]
+
+
+def shown_command(run: Run) -> str:
+    """Write the command line of a run as a reader can repeat it, without paths of this machine.
+
+    Args:
+        run: What is trained.
+
+    Returns:
+        The command; `FOLDER` stands for the run's folder.
+    """
+    config = config_path(run.contestant)
+    shown = f"hyperparams/{run.contestant.config}" if run.contestant.config != ZOO else config.name
+    return shlex.join(["python", *(shown if word == str(config) else word for word in run_words(run))])
+
+
+def identity(run: Run) -> str:
+    """Say what decides about a run's outcome, so that one that was made with other settings is not taken for it.
+
+    Args:
+        run: What is trained.
+
+    Returns:
+        The command, and a digest of the hyperparameter file.
+    """
+    return f"{shown_command(run)} # {hashlib.sha256(config_path(run.contestant).read_bytes()).hexdigest()[:16]}"
+
+
+def train_in_process(run: Run, folder: Path, started: Callable[[Any], None]) -> RunRecord:
+    """Train, and record what it has come to.
+
+    Args:
+        run: What is trained.
+        folder: The run's folder; whatever an earlier try has left there is deleted.
+        started: Called with the process once it runs.
+
+    Returns:
+        The record, which has been written.
+
+    Raises:
+        TrainingError: If the process fails.
+    """
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    status = _run([word.replace(FOLDER, str(folder.resolve())) for word in run_words(run)], folder / LOG_FILE, started)
+    try:
+        evaluations = read_evaluations(folder) if status == 0 else ()
+    except FileNotFoundError:
+        evaluations = ()
+    if not evaluations:
+        raise TrainingError(_tail(folder / LOG_FILE) or f"exit status {status}")
+    record = RunRecord(
+        identity=identity(run),
+        command=shown_command(run),
+        machine=describe_machine(),
+        threads=THREADS,
+        evaluations=evaluations,
+    )
+    write_record(record, folder)
+    return record
+
+
+def _run(words: Sequence[str], log: Path, started: Callable[[Any], None]) -> int:
+    """Run Python with some words, and wait for its exit status."""
+    with log.open("w") as output:
+        # A session of its own: Ctrl-C in the terminal reaches this process alone, which then ends the others.
+        process = subprocess.Popen(
+            [sys.executable, *words],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=variables_with_threads(THREADS),
+            start_new_session=True,
+        )
+        started(process)
+        return process.wait()
+
+
+def _tail(log: Path, n_lines: int = 12) -> str:
+    """Read the last lines of a log."""
+    return "\n".join(log.read_text(errors="replace").strip().splitlines()[-n_lines:])

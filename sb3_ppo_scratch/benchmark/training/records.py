@@ -1,0 +1,134 @@
+"""What is kept of a training run, and what it says.
+
+What is here: reading and writing the record, and looking things up in one. What is not: making one (`process.py`),
+comparing many (`ladder_report.py`).
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+EVALUATIONS_FILE = "evaluations.json"
+"""What the process of a run writes at its end."""
+RECORD_FILE = "run.json"
+"""What is written once that process has ended well: a run that has it is finished."""
+FORMAT = "sb3-ppo-scratch training run 1"
+
+
+@dataclass(frozen=True)
+class EvaluationPoint:
+    """One look at a policy.
+
+    Args:
+        steps: Steps trained, over all environments.
+        seconds: Seconds trained, without those of evaluations.
+        returns: Of each episode, in the environment's own units.
+        lengths: Of each episode, in steps.
+    """
+
+    steps: int
+    seconds: float
+    returns: tuple[float, ...]
+    lengths: tuple[int, ...]
+
+    @property
+    def mean_return(self) -> float:
+        """Mean over the episodes."""
+        return float(np.mean(self.returns))
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """All that is known about a finished run.
+
+    Args:
+        identity: What was asked for: the command, and a digest of the hyperparameter file.
+        command: The command that trained it, without paths.
+        machine: What it ran on, and the versions.
+        threads: Threads of torch and BLAS.
+        evaluations: In the order of steps; the last is the one that counts.
+    """
+
+    identity: str
+    command: str
+    machine: dict[str, Any]
+    threads: int
+    evaluations: tuple[EvaluationPoint, ...]
+
+    @property
+    def final(self) -> EvaluationPoint:
+        """The last policy's evaluation."""
+        return self.evaluations[-1]
+
+    @property
+    def rate(self) -> float:
+        """Steps per second of training."""
+        return self.final.steps / self.final.seconds
+
+    def solved_at(self, threshold: float) -> tuple[float, float]:
+        """Find when the mean return of an evaluation first reached a threshold.
+
+        Args:
+            threshold: The mean return.
+
+        Returns:
+            Steps and seconds; infinity if it never did.
+        """
+        for point in self.evaluations:
+            if point.mean_return >= threshold:
+                return float(point.steps), point.seconds
+        return math.inf, math.inf
+
+
+def read_evaluations(folder: Path) -> tuple[EvaluationPoint, ...]:
+    """Read what the process of a run has written.
+
+    Args:
+        folder: The run's folder.
+
+    Returns:
+        Its evaluations.
+
+    Raises:
+        FileNotFoundError: If it has written nothing.
+    """
+    return tuple(_point(entry) for entry in json.loads((folder / EVALUATIONS_FILE).read_text()))
+
+
+def _point(entry: dict[str, Any]) -> EvaluationPoint:
+    """Build an evaluation from JSON."""
+    return EvaluationPoint(entry["steps"], entry["seconds"], tuple(entry["returns"]), tuple(entry["lengths"]))
+
+
+def write_record(record: RunRecord, folder: Path) -> None:
+    """Write a run's record; a crash while writing leaves none.
+
+    Args:
+        record: It.
+        folder: The run's folder.
+    """
+    unfinished = folder / f"{RECORD_FILE}.writing"
+    unfinished.write_text(json.dumps({"format": FORMAT, **asdict(record)}))
+    unfinished.replace(folder / RECORD_FILE)
+
+
+def read_record(folder: Path) -> RunRecord | None:
+    """Read a run's record.
+
+    Args:
+        folder: The run's folder.
+
+    Returns:
+        It; None if the run is not finished, or the file is damaged.
+    """
+    try:
+        written = json.loads((folder / RECORD_FILE).read_text())
+        if written.pop("format") != FORMAT:
+            return None
+        return RunRecord(**{**written, "evaluations": tuple(_point(entry) for entry in written["evaluations"])})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

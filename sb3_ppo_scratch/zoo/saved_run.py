@@ -1,0 +1,145 @@
+"""A saved model together with everything that its environment was trained with.
+
+What is here: finding that in the folder that rl_zoo3 wrote, and making environment and model from it. What is not:
+playing (`film/playing.py`), evaluating (`benchmark/training/evaluation.py`).
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.save_util import load_from_zip_file
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+
+from sb3_ppo_scratch.errors import ArgumentError
+
+ONLY_FOR_LEARNING = {"learning_rate": 0.0, "lr_schedule": lambda _: 0.0, "clip_range": lambda _: 0.0}
+"""In place of what a file holds for learning only, and Python versions may fail to read."""
+
+
+class SavedRun(NamedTuple):
+    """What is known about a saved model."""
+
+    model_path: Path
+    algorithm: str
+    """rl_zoo3's name of the algorithm."""
+    env_id: str
+    settings: Path | None
+    """Folder with rl_zoo3's config.yml, args.yml and statistics; None: the file lies in no folder of rl_zoo3's."""
+
+
+def find_run(model_path: Path, env_id: str | None = None, algorithm: str | None = None) -> SavedRun:
+    """Find out what belongs to a saved model.
+
+    Args:
+        model_path: The zip file.
+        env_id: The environment; None: that of rl_zoo3's folder.
+        algorithm: rl_zoo3's name of the algorithm; None: that of the folder, or this project's that fits the file.
+
+    Returns:
+        What was found.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ArgumentError: If nothing tells which environment it is for.
+    """
+    if not model_path.is_file():
+        raise FileNotFoundError(f"there is no file {model_path}")
+    settings = next(iter(settings_below(model_path.parent)), None)
+    arguments = _read_yaml(settings / "args.yml") if settings is not None else {}
+    env_id = env_id or (str(arguments["env"]) if "env" in arguments else None)
+    if env_id is None:
+        raise ArgumentError(f"{model_path} lies in no folder of rl_zoo3's; say with --env which environment it is for.")
+    return SavedRun(model_path, algorithm or arguments.get("algo") or _guess_algorithm(model_path), env_id, settings)
+
+
+def open_run(run: SavedRun, seed: int, render_mode: str | None = None) -> tuple[BaseAlgorithm, VecEnv]:
+    """Load a model, and make its environment with the wrappers and normalisation that it learned with.
+
+    Args:
+        run: What belongs to the model.
+        seed: Seed of the environment.
+        render_mode: Gymnasium's; None: no rendering.
+
+    Returns:
+        Both. Rewards are in the environment's own units.
+
+    Raises:
+        ArgumentError: If rl_zoo3 does not know the algorithm.
+    """
+    from rl_zoo3 import utils
+
+    from sb3_ppo_scratch.zoo.register import register_algorithm
+
+    register_algorithm()
+    if run.algorithm not in utils.ALGOS:
+        raise ArgumentError(f"`algorithm={run.algorithm!r}` is none of {sorted(utils.ALGOS)}.")
+    env = make_environments(run.env_id, run.settings, seed, render_mode=render_mode)
+    algorithm: type[BaseAlgorithm] = utils.ALGOS[run.algorithm]
+    return algorithm.load(run.model_path, env=env, custom_objects=ONLY_FOR_LEARNING, device="cpu"), env
+
+
+def make_environments(
+    env_id: str,
+    settings: Path | None,
+    seed: int,
+    *,
+    n_envs: int = 1,
+    render_mode: str | None = None,
+) -> VecEnv:
+    """Make the environments of one of rl_zoo3's runs again: wrappers, frame stack, arguments, saved normalisation.
+
+    Args:
+        env_id: The environment.
+        settings: rl_zoo3's folder of settings; None: no wrappers.
+        seed: Seed of the first one; the others follow.
+        n_envs: How many, all in this process.
+        render_mode: Gymnasium's; None: no rendering.
+
+    Returns:
+        The environments. Rewards are in their own units.
+    """
+    from rl_zoo3 import utils
+
+    hyperparams: dict[str, Any] = {"normalize": False}
+    env_kwargs: dict[str, Any] = {}
+    stats_path = None
+    if settings is not None:
+        hyperparams, stats_path = utils.get_saved_hyperparams(str(settings), norm_reward=False, test_mode=True)
+        env_kwargs = _read_yaml(settings / "args.yml").get("env_kwargs") or {}
+    return utils.create_test_env(
+        env_id,
+        n_envs=n_envs,
+        stats_path=stats_path,
+        seed=seed,
+        should_render=False,
+        hyperparams=hyperparams,
+        env_kwargs={**env_kwargs, "render_mode": render_mode},
+        vec_env_cls=DummyVecEnv,
+    )
+
+
+def settings_below(folder: Path) -> list[Path]:
+    """Find rl_zoo3's folders of settings: each lies beside its model and is named like the environment.
+
+    Args:
+        folder: Where to look, one level down.
+
+    Returns:
+        What was found, sorted.
+    """
+    return sorted(config.parent for config in folder.glob("*/config.yml"))
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    """Read what rl_zoo3 has written, Python objects included; nothing if there is no such file."""
+    if not path.is_file():
+        return {}
+    return dict(yaml.load(path.read_text(), Loader=yaml.UnsafeLoader))  # as rl_zoo3 reads its own files
+
+
+def _guess_algorithm(model_path: Path) -> str:
+    """Tell this project's algorithms apart by what their files hold."""
+    data, _, _ = load_from_zip_file(model_path, custom_objects=ONLY_FOR_LEARNING)
+    return "reinforce_scratch" if "reward_to_go" in (data or {}) else "ppo_scratch"

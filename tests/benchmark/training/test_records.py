@@ -1,0 +1,57 @@
+"""Tests of `benchmark/training/records.py`."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from sb3_ppo_scratch.benchmark.training.records import (
+    EVALUATIONS_FILE,
+    RECORD_FILE,
+    read_evaluations,
+    read_record,
+    write_record,
+)
+from tests.benchmark.training.synthetic import made_up_record
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    record = made_up_record([10.0, 20.0], identity="it")
+    write_record(record, tmp_path)
+    assert read_record(tmp_path) == record
+    assert [file.name for file in tmp_path.iterdir()] == [RECORD_FILE]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": "another"}'], ids=str)
+def test_a_damaged_record_is_none(text: str, tmp_path: Path) -> None:
+    (tmp_path / RECORD_FILE).write_text(text)
+    assert read_record(tmp_path) is None
+
+
+def test_every_cut_of_a_record_is_none(tmp_path: Path) -> None:
+    write_record(made_up_record([10.0]), tmp_path)
+    whole = (tmp_path / RECORD_FILE).read_text()
+    for end in range(len(whole)):
+        (tmp_path / RECORD_FILE).write_text(whole[:end])
+        assert read_record(tmp_path) is None
+
+
+def test_no_record_is_none(tmp_path: Path) -> None:
+    assert read_record(tmp_path) is None
+
+
+def test_evaluations_are_read_in_order(tmp_path: Path) -> None:
+    entries = [{"steps": steps, "seconds": 0.5, "returns": [1.0, 2.0], "lengths": [3, 4]} for steps in (0, 10)]
+    (tmp_path / EVALUATIONS_FILE).write_text(json.dumps(entries))
+    points = read_evaluations(tmp_path)
+    assert [point.steps for point in points] == [0, 10]
+    assert (points[0].mean_return, points[0].lengths) == (1.5, (3, 4))
+
+
+def test_solved_is_the_first_evaluation_at_the_threshold() -> None:
+    record = made_up_record([0.0, 99.9, 100.0, 50.0, 200.0], seconds=2.0)
+    assert record.solved_at(100.0) == (1000.0, 4.0)
+    assert record.solved_at(201.0) == (math.inf, math.inf)
+    assert record.final.mean_return == 200.0
+    assert record.rate == 250.0
