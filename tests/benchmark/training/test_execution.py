@@ -85,7 +85,7 @@ def test_interrupting_ends_the_processes_in_flight(tmp_path: Path, monkeypatch: 
         raise KeyboardInterrupt
 
     monkeypatch.setattr("sb3_ppo_scratch.benchmark.training.execution.tqdm", interrupt)
-    with pytest.raises(KeyboardInterrupt, match="^$"):
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
         execute(PLAN.runs(), tmp_path, 2, train)
     assert all(process.returncode == -9 for process in processes)
     assert len(processes) <= 3  # one more may have begun before it was told
