@@ -50,7 +50,7 @@ test-oldest: setup  ## run the tests with the oldest versions that pyproject.tom
 mutants: setup  ## plant known mistakes one by one and show that the tests notice each
 	$(RUN) -m tests.mutants
 
-bench-speed: setup  ## measure speed, memory and returns beside stock PPO (an hour and a half; QUICK=1: two minutes)
+bench-speed: setup  ## measure speed, memory and returns beside stock PPO (an hour and a quarter; QUICK=1: two minutes)
 	$(RUN) -m sb3_ppo_scratch benchmark speed $(if $(QUICK),--quick,--growth)
 
 bench-ladder: setup  ## train every rung from REINFORCE to PPO beside stock PPO (QUICK=1: a twentieth of the steps, one seed)

@@ -9,6 +9,7 @@ from pathlib import Path
 from sb3_ppo_scratch import __version__
 from sb3_ppo_scratch.benchmark.commands import add_benchmark_commands
 from sb3_ppo_scratch.errors import ArgumentError, ArgumentTypeError
+from sb3_ppo_scratch.export.commands import add_export_command
 from sb3_ppo_scratch.film.commands import add_film_command
 from sb3_ppo_scratch.hyperparams import hyperparams_files, hyperparams_folder
 from sb3_ppo_scratch.zoo.commands import ZOO_COMMANDS, ConfigError, run_zoo_command
@@ -35,6 +36,7 @@ EXAMPLES = """examples:
                                                   steps per second beside stock PPO, in about two minutes
   python -m sb3_ppo_scratch benchmark ladder      REINFORCE to PPO, rung by rung, beside stock PPO
   python -m sb3_ppo_scratch film logs/ppo_scratch/LunarLander-v2_1/LunarLander-v2.zip --out lander.gif
+  python -m sb3_ppo_scratch export logs/ppo_scratch/LunarLander-v2_1/LunarLander-v2.zip  as ONNX
 """
 
 
@@ -59,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     hyperparams.set_defaults(run=run_hyperparams_command)
     add_benchmark_commands(commands)
     add_film_command(commands)
+    add_export_command(commands)
     return parser
 
 

@@ -75,9 +75,10 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
     check_choice("kl_mode", arguments["kl_mode"], (None, *get_args(KlMode)))
     check_positive("kl_coef", arguments["kl_coef"])
     check_choice("advantage", arguments["advantage"], get_args(AdvantageName))
-    for name in ("normalize_advantage", "use_sde", "critic", "timeout_bootstrap"):
+    for name in ("normalize_advantage", "use_sde", "critic", "timeout_bootstrap", "store_clipped_actions"):
         check_choice(name, arguments[name], (True, False))
     check_combinations(arguments)
+    check_storage(arguments)
 
 
 def check_combinations(arguments: Mapping[str, Any]) -> None:
@@ -93,16 +94,29 @@ def check_combinations(arguments: Mapping[str, Any]) -> None:
         raise ArgumentError(
             "`normalize_returns=True` needs advantage='monte_carlo': GAE's returns contain value estimates."
         )
+    if arguments["normalize_advantage"] and arguments["batch_size"] == 1:
+        raise ArgumentError(
+            "`batch_size` must be greater than 1 with normalize_advantage=True, got 1: normalising a single "
+            "advantage gives NaN. Raise batch_size or pass normalize_advantage=False."
+        )
+
+
+def check_storage(arguments: Mapping[str, Any]) -> None:
+    """Check what `PPOScratch` is told about how transitions are stored.
+
+    Args:
+        arguments: The constructor's arguments by name, each checked for itself.
+
+    Raises:
+        ArgumentError: If two do not go together.
+    """
+    if arguments["store_clipped_actions"] and (arguments["policy_kwargs"] or {}).get("squash_output"):
+        raise ArgumentError("`store_clipped_actions=True` has no meaning with squash_output=True: nothing is clipped.")
     buffer_class = arguments["rollout_buffer_class"]
     if arguments["advantage"] != "gae" and buffer_class is not None and not hasattr(buffer_class, "estimator"):
         raise ArgumentError(
             f"`advantage={arguments['advantage']!r}` would be ignored by rollout_buffer_class={buffer_class!r}, "
             "which estimates advantages its own way; leave out the one or the other."
-        )
-    if arguments["normalize_advantage"] and arguments["batch_size"] == 1:
-        raise ArgumentError(
-            "`batch_size` must be greater than 1 with normalize_advantage=True, got 1: normalising a single "
-            "advantage gives NaN. Raise batch_size or pass normalize_advantage=False."
         )
 
 
@@ -137,6 +151,7 @@ def check_common_arguments(arguments: Mapping[str, Any]) -> None:
     check_positive("max_grad_norm", arguments["max_grad_norm"], remedy="float('inf') turns clipping off")
     check_schedule("learning_rate", arguments["learning_rate"], zero_allowed=True)
     check_unless_none(check_positive, "adam_epsilon", arguments, remedy="1e-5 is usual")
+    check_positive("observation_clip", arguments["observation_clip"], remedy="float('inf') turns clipping off")
     for name in ("normalize_observations", "normalize_returns", "share_features", "orthogonal_init"):
         check_choice(name, arguments[name], (True, False))
     check_objects(arguments)

@@ -99,6 +99,7 @@ class LiveAttributes(OnPolicyAlgorithm):
             self._setup_lr_schedule()
 
     normalize_observations = FixedOnceBuilt[bool]()
+    observation_clip = FixedOnceBuilt[float]()
     critic = FixedOnceBuilt[bool]()
     share_features = FixedOnceBuilt[bool]()
     orthogonal_init = FixedOnceBuilt[bool]()

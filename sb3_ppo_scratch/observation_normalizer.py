@@ -16,7 +16,7 @@ from sb3_ppo_scratch.errors import ArgumentError
 from sb3_ppo_scratch.wrappers.running_moments import RunningMoments
 
 CLIP = 10.0
-"""Normalised observations are clipped to this many standard deviations (value: SB3's `VecNormalize`)."""
+"""By default, normalised observations are clipped to this many standard deviations (value: SB3's `VecNormalize`)."""
 
 MINIMUM_STD = 1e-4
 """Floor under the standard deviation, in units of the observation: inputs that hardly ever vary (contact flags) would
@@ -31,14 +31,16 @@ class ObservationNormalizer(th.nn.Module):
 
     Args:
         shape: Shape of one preprocessed observation.
+        clip: Normalised observations are clipped to this many standard deviations.
     """
 
     mean: th.Tensor
     var: th.Tensor
     count: th.Tensor
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...], clip: float = CLIP) -> None:
         super().__init__()
+        self.clip = clip
         self.register_buffer("mean", th.zeros(shape, dtype=th.float64))
         self.register_buffer("var", th.ones(shape, dtype=th.float64))
         self.register_buffer("count", th.zeros((), dtype=th.float64))
@@ -53,7 +55,7 @@ class ObservationNormalizer(th.nn.Module):
             The observations minus mean over standard deviation, clipped, same shape and dtype.
         """
         std = self.var.sqrt().clamp(min=MINIMUM_STD)
-        return ((observations - self.mean) / std).clamp(-CLIP, CLIP).to(observations.dtype)
+        return ((observations - self.mean) / std).clamp(-self.clip, self.clip).to(observations.dtype)
 
     def absorb(self, observations: th.Tensor) -> None:
         """Merge a rollout's observations into the statistics.
@@ -82,7 +84,7 @@ class ObservationNormalizer(th.nn.Module):
         return (self(inputs[0]),)
 
 
-def attach_observation_normalizer(policy: ActorCriticPolicy) -> ObservationNormalizer:
+def attach_observation_normalizer(policy: ActorCriticPolicy, clip: float = CLIP) -> ObservationNormalizer:
     """Make a policy normalise its observations, in every one of its methods.
 
     All of them (`forward`, `evaluate_actions`, `predict_values`, `get_distribution`) pass through a features extractor,
@@ -90,6 +92,7 @@ def attach_observation_normalizer(policy: ActorCriticPolicy) -> ObservationNorma
 
     Args:
         policy: A policy for a Box observation space.
+        clip: Normalised observations are clipped to this many standard deviations.
 
     Returns:
         The normaliser, which is now the policy's submodule `observation_normalizer`.
@@ -99,7 +102,7 @@ def attach_observation_normalizer(policy: ActorCriticPolicy) -> ObservationNorma
     """
     check_normalizable(policy.observation_space)
     assert policy.observation_space.shape is not None
-    normalizer = ObservationNormalizer(policy.observation_space.shape).to(policy.device)
+    normalizer = ObservationNormalizer(policy.observation_space.shape, clip).to(policy.device)
     policy.add_module("observation_normalizer", normalizer)
     for extractor in {policy.pi_features_extractor, policy.vf_features_extractor}:
         extractor.register_forward_pre_hook(normalizer.before_features)

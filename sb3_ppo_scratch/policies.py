@@ -1,7 +1,7 @@
-"""Policies that SB3 does not have: discrete choices in a continuous action space.
+"""Policies that SB3 does not have: discrete choices in a continuous action space, and less simple Gaussians.
 
-What is here: policies over a Box whose actions are atoms, and the names of all policies. What is not: their
-distributions (`distributions.py`), and environments with a discrete action space instead (`wrappers/bin_action.py`).
+What is here: these policies, and the names of all policies. What is not: their distributions (`distributions.py`,
+`gaussian_distribution.py`), and environments with a discrete action space instead (`wrappers/bin_action.py`).
 """
 
 from typing import Any, ClassVar, get_args
@@ -20,6 +20,7 @@ from stable_baselines3.common.type_aliases import Schedule
 from sb3_ppo_scratch.argument_checks import check_choice
 from sb3_ppo_scratch.distributions import BinnedDistribution, Deterministic, OrdinalDistribution
 from sb3_ppo_scratch.errors import ArgumentError
+from sb3_ppo_scratch.gaussian_distribution import GaussianDistribution
 from sb3_ppo_scratch.wrappers.bin_action import Bins, make_atoms
 
 DEFAULT_BINS = 11
@@ -112,11 +113,76 @@ class OrdinalMlpPolicy(BinnedMlpPolicy):
     action_spaces = (spaces.Box, spaces.MultiDiscrete, spaces.Discrete)
 
 
+class GaussianMlpPolicy(ActorCriticPolicy):
+    """SB3's MLP policy for a Box, without one or both of its Gaussian's two simplifications.
+
+    Args:
+        observation_space: The observation space.
+        action_space: A Box.
+        lr_schedule: Learning rate schedule.
+        *arguments: SB3's further arguments.
+        state_dependent_std: Whether the std is an output of the network; SB3's is the same in all states.
+        independent_components: Whether actions are drawn independently in each dimension, as SB3's are; else their
+            correlations are learned, too (the same in all states).
+        **keywords: SB3's further arguments.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        lr_schedule: Schedule,
+        *arguments: Any,
+        state_dependent_std: bool = False,
+        independent_components: bool = True,
+        **keywords: Any,
+    ) -> None:
+        """Build the networks.
+
+        Raises:
+            ArgumentError: If the action space is no Box, or an argument cannot be used.
+        """
+        for name, value in (
+            ("state_dependent_std", state_dependent_std),
+            ("independent_components", independent_components),
+        ):
+            check_choice(name, value, (True, False))
+        if not isinstance(action_space, spaces.Box):
+            raise ArgumentError(f"{type(self).__name__} needs a Box action space, got {action_space}.")
+        if keywords.get("use_sde"):
+            raise ArgumentError(f"`use_sde=True` is not for {type(self).__name__}, whose distribution is its own.")
+        self.state_dependent_std, self.independent_components = state_dependent_std, independent_components
+        super().__init__(observation_space, action_space, lr_schedule, *arguments, **keywords)
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        """Build the networks for this policy's distribution, which is SB3's where nothing else was asked for."""
+        if self.state_dependent_std or not self.independent_components:
+            self.action_dist = GaussianDistribution(
+                int(np.prod(self.action_space.shape or ())),
+                state_dependent_std=self.state_dependent_std,
+                independent_components=self.independent_components,
+            )
+        super()._build(lr_schedule)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        """Name what a saved policy is made again from.
+
+        Returns:
+            Arguments by name.
+        """
+        own = {
+            "state_dependent_std": self.state_dependent_std,
+            "independent_components": self.independent_components,
+        }
+        return {**super()._get_constructor_parameters(), **own}
+
+
 POLICIES: dict[str, type[BasePolicy]] = {
     "MlpPolicy": ActorCriticPolicy,
     "CnnPolicy": ActorCriticCnnPolicy,
     "MultiInputPolicy": MultiInputActorCriticPolicy,
     "BinnedMlpPolicy": BinnedMlpPolicy,
     "OrdinalMlpPolicy": OrdinalMlpPolicy,
+    "GaussianMlpPolicy": GaussianMlpPolicy,
 }
 """The names by which the algorithms know policies."""

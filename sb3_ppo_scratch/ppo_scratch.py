@@ -71,6 +71,7 @@ class PPOScratch(ScratchAlgorithm):
         _init_setup_model: Whether to build the networks at once (SB3's `load` builds them later).
         normalize_observations: Whether the policy normalises Box observations by running statistics. They are part of
             the policy, hence of the saved file, and stand still except between an update and the next rollout.
+        observation_clip: To how many standard deviations normalised observations are clipped; infinity: not at all.
         torch_threads: Threads of torch while learning: `"auto"` (on the CPU 1 for networks without convolutions, unless
             parameters times minibatch size reach 2^24), a number, or None for torch's own setting. Restored afterwards.
         update: How gradients are computed: `"closed_form"` (derived by hand, without autograd; several times faster,
@@ -84,6 +85,8 @@ class PPOScratch(ScratchAlgorithm):
         share_features: Whether actor and critic share all layers but their last.
         timeout_bootstrap: Whether the value of a truncated episode's last observation stands in for what would have
             followed.
+        store_clipped_actions: Whether continuous actions are stored, with their log-probabilities, as the environments
+            get them: within bounds. SB3 stores them as they were drawn.
         orthogonal_init: Whether weights begin orthogonal; else as torch initialises them.
         adam_epsilon: Adam's epsilon; None: 1e-5, as SB3.
         kl_mode: What is done about the KL divergence from the policy that collected the rollout: `"none"`,
@@ -133,6 +136,7 @@ class PPOScratch(ScratchAlgorithm):
         _init_setup_model: bool = True,
         *,
         normalize_observations: bool = False,
+        observation_clip: float = 10.0,
         torch_threads: TorchThreads = "auto",
         update: checks.UpdateName = "auto",
         advantage: checks.AdvantageName = "gae",
@@ -141,6 +145,7 @@ class PPOScratch(ScratchAlgorithm):
         critic: bool = True,
         share_features: bool = False,
         timeout_bootstrap: bool = True,
+        store_clipped_actions: bool = False,
         orthogonal_init: bool = True,
         adam_epsilon: float | None = None,
         kl_mode: checks.KlMode | None = None,
@@ -168,6 +173,7 @@ class PPOScratch(ScratchAlgorithm):
             n_episodes=n_episodes,
             n_steps=n_steps,
             normalize_observations=normalize_observations,
+            observation_clip=observation_clip,
             orthogonal_init=orthogonal_init,
             policy_kwargs=policy_kwargs,
             rollout_buffer_class=rollout_buffer_class,
@@ -177,6 +183,7 @@ class PPOScratch(ScratchAlgorithm):
             share_features=share_features,
             stats_window_size=stats_window_size,
             tensorboard_log=tensorboard_log,
+            store_clipped_actions=store_clipped_actions,
             timeout_bootstrap=timeout_bootstrap,
             torch_threads=torch_threads,
             update=update,
@@ -232,8 +239,8 @@ class PPOScratch(ScratchAlgorithm):
 
     @property
     def _learns_otherwise_than_stock(self) -> bool:
-        own = (self.n_episodes is not None, self.advantage != "gae", not self.timeout_bootstrap)
-        return any(own) or self.kl_mode not in (None, "none", "early_stop")
+        own = (self.n_episodes is not None, self.advantage != "gae", self.store_clipped_actions)
+        return any(own) or not self.timeout_bootstrap or self.kl_mode not in (None, "none", "early_stop")
 
     @with_chosen_threads
     @np.errstate(all="ignore")  # as torch, which does not warn of infinities

@@ -60,6 +60,7 @@ class ReinforceScratch(ScratchAlgorithm):
         device: As for `PPOScratch`, like all arguments below.
         _init_setup_model: Whether to build the networks at once (SB3's `load` builds them later).
         normalize_observations: Whether the policy normalises Box observations by running statistics.
+        observation_clip: To how many standard deviations it then clips them.
         torch_threads: Threads of torch while learning.
         update: How gradients are computed: `"auto"`, `"autograd"` or `"closed_form"`.
         share_features: Whether actor and critic share all layers but their last.
@@ -99,6 +100,7 @@ class ReinforceScratch(ScratchAlgorithm):
         _init_setup_model: bool = True,
         *,
         normalize_observations: bool = False,
+        observation_clip: float = 10.0,
         torch_threads: TorchThreads = "auto",
         update: checks.UpdateName = "auto",
         share_features: bool = False,
@@ -126,6 +128,7 @@ class ReinforceScratch(ScratchAlgorithm):
             n_episodes=n_episodes,
             n_steps=BUFFER_STEPS,
             normalize_observations=normalize_observations,
+            observation_clip=observation_clip,
             orthogonal_init=orthogonal_init,
             policy_kwargs=policy_kwargs,
             rollout_buffer_class=None,
@@ -135,6 +138,7 @@ class ReinforceScratch(ScratchAlgorithm):
             share_features=share_features,
             stats_window_size=stats_window_size,
             tensorboard_log=tensorboard_log,
+            store_clipped_actions=False,
             timeout_bootstrap=False,
             torch_threads=torch_threads,
             update=update,

@@ -31,6 +31,8 @@ class RolloutCollector(OnPolicyAlgorithm):
     """Whole episodes per rollout; None: rollouts are of `n_steps` steps."""
     timeout_bootstrap: bool
     """Whether that is done for truncated episodes, too (see `_bootstraps`)."""
+    store_clipped_actions: bool
+    """Whether actions are stored as the environments get them."""
 
     @abstractmethod
     def _choose_actor(self) -> Actor:
@@ -70,6 +72,8 @@ class RolloutCollector(OnPolicyAlgorithm):
                 return False
             n_steps += 1
             self._update_info_buffer(infos, dones)
+            if self.store_clipped_actions and clipped_actions is not actions:
+                actions, log_probs = clipped_actions, self._log_probs_of(obs_tensor, clipped_actions)
             if isinstance(self.action_space, spaces.Discrete):
                 actions = actions.reshape(-1, 1)
             if not actor.is_current(self.policy):
@@ -127,6 +131,19 @@ class RolloutCollector(OnPolicyAlgorithm):
             return self.policy.unscale_action(actions)
         clipped: np.ndarray = actions.clip(self.action_space.low, self.action_space.high)
         return clipped
+
+    @th.no_grad()
+    def _log_probs_of(self, observations: Any, actions: np.ndarray) -> th.Tensor:
+        """Evaluate actions other than those that were drawn.
+
+        Args:
+            observations: As an `Actor` has returned them.
+            actions: Shape (n_envs, *action_shape).
+
+        Returns:
+            Log-probabilities, shape (n_envs,).
+        """
+        return self.policy.get_distribution(observations).log_prob(th.as_tensor(actions, device=self.device))
 
     def _add_values_of_cut_episodes(
         self, actor: Actor, rewards: np.ndarray, dones: np.ndarray, infos: list[dict[str, Any]]

@@ -103,12 +103,14 @@ class ScratchAlgorithm(LiveAttributes, RolloutCollector):
         verbose: 0: silent, 1: device, wrappers, update and early stops, 2: debug messages.
         device: `"auto"`: a GPU for policies with convolutions, else the CPU.
         normalize_observations: Whether the policy normalises observations.
+        observation_clip: To how many standard deviations it then clips them.
         torch_threads: Threads of torch while learning.
         update: How gradients are computed.
         n_episodes: Whole episodes per rollout; None: rollouts of `n_steps` steps.
         critic: Whether there is a value estimate.
         share_features: Whether actor and critic share all layers but their last.
         timeout_bootstrap: Whether the value estimate stands in for what would have followed a truncated episode.
+        store_clipped_actions: Whether actions are stored as the environments get them.
         orthogonal_init: Whether weights begin orthogonal; else as torch initialises them.
         adam_epsilon: Adam's epsilon; None: SB3's 1e-5.
         **on_policy_arguments: SB3's.
@@ -125,12 +127,14 @@ class ScratchAlgorithm(LiveAttributes, RolloutCollector):
         verbose: int,
         device: th.device | str,
         normalize_observations: bool,
+        observation_clip: float,
         torch_threads: TorchThreads,
         update: checks.UpdateName,
         n_episodes: int | None,
         critic: bool,
         share_features: bool,
         timeout_bootstrap: bool,
+        store_clipped_actions: bool,
         orthogonal_init: bool,
         adam_epsilon: float | None,
         **on_policy_arguments: Any,
@@ -157,12 +161,14 @@ class ScratchAlgorithm(LiveAttributes, RolloutCollector):
         self._choose_device = device == "auto"
         self._keep_buffer_class = on_policy_arguments["rollout_buffer_class"] is not None
         self.normalize_observations = normalize_observations
+        self.observation_clip = observation_clip
         self.torch_threads = torch_threads
         self.update = update
         self.n_episodes = n_episodes
         self.critic = critic
         self.share_features = share_features
         self.timeout_bootstrap = timeout_bootstrap
+        self.store_clipped_actions = store_clipped_actions
         self.orthogonal_init = orthogonal_init
         self.adam_epsilon = adam_epsilon
         self._update_choice, self._announced_update = UpdateChoice(), ""
@@ -235,7 +241,7 @@ class ScratchAlgorithm(LiveAttributes, RolloutCollector):
         if not self.critic:
             remove_critic(self.policy)
         if self.normalize_observations:
-            attach_observation_normalizer(self.policy)
+            attach_observation_normalizer(self.policy, self.observation_clip)
         if self._choose_device:
             self._move_to_fastest_device()
 

@@ -197,6 +197,17 @@ def test_a_buffer_that_would_ignore_monte_carlo_returns_is_refused() -> None:
     assert type(model.learn(8).rollout_buffer) is own
 
 
+def test_storing_clipped_actions_is_refused_where_nothing_is_clipped() -> None:
+    with pytest.raises(ArgumentError, match="`store_clipped_actions=True` has no meaning with squash_output=True"):
+        PPOScratch(
+            "MlpPolicy",
+            "Pendulum-v1",
+            use_sde=True,
+            store_clipped_actions=True,
+            policy_kwargs={"squash_output": True},
+        )
+
+
 def test_short_last_minibatch_is_warned_about_once() -> None:
     env = DummyVecEnv([lambda: EndingsEnv(spaces.Discrete(2))] * 2)
     with pytest.warns(UserWarning, match="truncated mini-batch of size 4, ") as record:

@@ -14,6 +14,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_ppo_scratch import PPOScratch
+from sb3_ppo_scratch.errors import ArgumentError
 from sb3_ppo_scratch.observation_normalizer import CLIP, MINIMUM_STD, ObservationNormalizer
 from sb3_ppo_scratch.updates.autograd import AutogradUpdate
 from sb3_ppo_scratch.updates.closed_form import ClosedFormUpdate
@@ -119,6 +120,25 @@ def test_constant_input_does_not_explode_and_extremes_are_clipped() -> None:
     normalizer.absorb(th.tensor([[5.0, 0.0], [5.0, 2.0]]))
     result = normalizer(th.tensor([[5.0, 1.0], [5.0 + 1e-5, 1.0], [6.0, 1e9]]))
     th.testing.assert_close(result, th.tensor([[0.0, 0.0], [0.1, 0.0], [CLIP, CLIP]]), atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("update", ["closed_form", "autograd"])
+def test_clipping_is_a_switch_that_travels_in_the_zip(update: str, tmp_path: Path) -> None:
+    model = model_of(observation_clip=0.5, update=update).learn(32)
+    model.save(tmp_path / "model")
+    far = np.array([[1e3, -1e3, 3.0]], np.float32)
+    for each in (model, PPOScratch.load(tmp_path / "model")):
+        assert each.policy.observation_normalizer(th.as_tensor(far)).tolist() == [[0.5, -0.5, 0.0]]
+    unclipped = model_of(observation_clip=float("inf"), update=update).learn(32)
+    assert unclipped.policy.observation_normalizer(th.as_tensor(far))[0, 0] > CLIP
+
+
+def test_clipping_cannot_change_once_the_policy_is_built() -> None:
+    model = model_of()
+    with pytest.raises(ArgumentError, match=r"`observation_clip` cannot become 1\.0 once the policy is built"):
+        model.observation_clip = 1.0
+    with pytest.raises(ValueError, match="`observation_clip` must be positive, got 0"):
+        model_of(observation_clip=0)
 
 
 def test_before_the_first_update_observations_are_only_clipped() -> None:

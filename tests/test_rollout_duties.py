@@ -261,9 +261,31 @@ def test_each_environment_receives_its_own_discrete_actions() -> None:
 def test_stored_log_probabilities_are_those_of_the_stored_gaussian_samples() -> None:
     model = linear_model(LabelledEnv(0, BOX), LabelledEnv(1, BOX), policy_kwargs={"log_std_init": -0.5})
     [rollout] = collect(model)
+    np.testing.assert_allclose(rollout["log_probs"], gaussian_log_probs(model, rollout), rtol=1e-5, atol=1e-5)
+
+
+def gaussian_log_probs(model: PPOScratch, rollout: dict[str, np.ndarray]) -> np.ndarray:
+    """Log-probabilities of a rollout's actions under a linear model with a log std of -0.5, by the formula."""
     deviations = (rollout["actions"] - linear_outputs(model, rollout["observations"])) / math.exp(-0.5)
-    expected = (-0.5 * deviations**2 + 0.5 - 0.5 * math.log(2 * math.pi)).sum(axis=-1)
-    np.testing.assert_allclose(rollout["log_probs"], expected, rtol=1e-5, atol=1e-5)
+    return (-0.5 * deviations**2 + 0.5 - 0.5 * math.log(2 * math.pi)).sum(axis=-1)
+
+
+@pytest.mark.usefixtures("each_update")
+def test_clipped_actions_are_stored_with_their_own_log_probabilities_if_asked_for() -> None:
+    environments = [LabelledEnv(label, BOX) for label in range(3)]
+    model = linear_model(*environments, n_steps=8, store_clipped_actions=True, policy_kwargs={"log_std_init": -0.5})
+    [rollout] = collect(model)
+    received = np.stack([environment.received for environment in environments], axis=1)
+    np.testing.assert_array_equal(rollout["actions"], received)
+    assert ((received == BOX.low) | (received == BOX.high)).any(), "no sample fell outside the bounds"
+    np.testing.assert_allclose(rollout["log_probs"], gaussian_log_probs(model, rollout), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.usefixtures("each_update")
+def test_storing_clipped_actions_changes_nothing_where_nothing_is_clipped() -> None:
+    rollouts = [collect(linear_model(LabelledEnv(0), LabelledEnv(1), store_clipped_actions=s)) for s in (False, True)]
+    for name, values in rollouts[0][0].items():
+        np.testing.assert_array_equal(values, rollouts[1][0][name])
 
 
 @pytest.mark.usefixtures("each_update")

@@ -55,6 +55,8 @@ def _parameters(part: Any) -> th.Tensor | None:
     """Describe one of torch's distributions by a tensor of shape (batch, n); None if it is of another kind."""
     if isinstance(part, distributions.Normal):
         return th.cat([part.mean, part.stddev], dim=1)
+    if isinstance(part, distributions.MultivariateNormal):
+        return th.cat([part.mean, part.scale_tril.flatten(1)], dim=1)
     if isinstance(part, distributions.Categorical | distributions.Bernoulli):
         return part.logits
     return None
@@ -65,5 +67,8 @@ def _rebuild(part: Any, parameters: th.Tensor) -> distributions.Distribution:
     if isinstance(part, distributions.Normal):
         mean, std = parameters.chunk(2, dim=1)
         return distributions.Normal(mean, std)
+    if isinstance(part, distributions.MultivariateNormal):
+        n = part.mean.shape[1]
+        return distributions.MultivariateNormal(parameters[:, :n], scale_tril=parameters[:, n:].reshape(-1, n, n))
     rebuilt: distributions.Distribution = type(part)(logits=parameters)
     return rebuilt

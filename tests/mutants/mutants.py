@@ -42,6 +42,13 @@ REGISTER = "tests/zoo/test_register.py"
 WRAPPER_LISTS = "tests/zoo/test_wrapper_lists.py"
 SCALE_REWARD = "tests/wrappers/test_scale_reward.py"
 BIN_ACTION = "tests/wrappers/test_bin_action.py"
+GAUSSIAN = "tests/test_gaussian_distribution.py"
+EVALUATION = "tests/benchmark/training/test_evaluation.py"
+EXECUTION = "tests/benchmark/training/test_execution.py"
+RECORDS = "tests/benchmark/training/test_records.py"
+LADDER_REPORT = "tests/benchmark/training/test_ladder_report.py"
+SUMMARIES = "tests/benchmark/speed/test_summaries.py"
+EXPORT = "tests/export/test_export.py"
 
 
 @dataclass(frozen=True)
@@ -1636,5 +1643,126 @@ LADDER = [
     ),
 ]
 
-MUTANTS = (*ROLLOUTS_AND_ADVANTAGES, *UPDATES, *OWN_FEATURES_AND_FILES, *LADDER)
+EVIDENCE = [
+    *mistakes_in(
+        "gaussian_distribution",
+        (GAUSSIAN,),
+        (
+            "std-not-of-the-state",
+            "the state's part of the std ignored",
+            "(log_std + rest[:, ",
+            "(log_std + 0 * rest[:, ",
+        ),
+        (
+            "correlations-ignored",
+            "components always independent",
+            "factor = std[:, :, None] * (below + ",
+            "factor = std[:, :, None] * (0 * below + ",
+        ),
+        (
+            "columns-scaled",
+            "the factor's columns scaled in place of its rows",
+            "factor = std[:, :, None] * (",
+            "factor = std[:, None, :] * (",
+        ),
+    ),
+    Mutant(
+        "clipped-actions-with-the-drawn-ones-probability",
+        "clipped actions stored with the log-probabilities of those drawn",
+        f"{OURS}.rollout_collector",
+        "actions, log_probs = clipped_actions, self._log_probs_of(obs_tensor, clipped_actions)",
+        "actions = clipped_actions",
+        (DUTIES,),
+    ),
+    Mutant(
+        "observation-clip-ignored",
+        "normalised observations always clipped to 10",
+        f"{OURS}.observation_normalizer",
+        ".clamp(-self.clip, self.clip)",
+        ".clamp(-CLIP, CLIP)",
+        (NORMALIZER,),
+    ),
+    *mistakes_in(
+        "benchmark.training.evaluation",
+        (EVALUATION,),
+        ("clock-goes-on", "evaluations counted as training", "self._paused += time.perf_counter() - began", "pass"),
+        (
+            "other-seeds-each-time",
+            "evaluations go on with whatever seeds follow",
+            "        env.seed(first_seed + start)\n",
+            "",
+        ),
+        ("last-policy-not-seen", "nothing evaluated at the end", "        self._evaluate(self.n_final_episodes)\n", ""),
+        (
+            "stale-normalisation",
+            "statistics of the beginning for ever",
+            "if normalizer is not None and own is not None:",
+            "if False:",
+        ),
+    ),
+    *mistakes_in(
+        "benchmark.training.records",
+        (RECORDS,),
+        (
+            "solved-at-the-last",
+            "solved by the last evaluation alone",
+            "for point in self.evaluations:",
+            "for point in self.evaluations[-1:]:",
+        ),
+        (
+            "solved-above",
+            "the threshold itself not enough",
+            "if point.mean_return >= threshold:",
+            "if point.mean_return > threshold:",
+        ),
+    ),
+    *mistakes_in(
+        "benchmark.training.ladder_report",
+        (LADDER_REPORT,),
+        (
+            "unsolved-left-out",
+            "runs that never solve left out of the median",
+            "ordered = sorted(values)",
+            "ordered = sorted(value for value in values if math.isfinite(value)) or [math.inf]",
+        ),
+        (
+            "deviation-of-a-population",
+            "standard deviation without Bessel's correction",
+            "np.std(finals, ddof=1)",
+            "np.std(finals)",
+        ),
+    ),
+    *mistakes_in(
+        "benchmark.training.execution",
+        (EXECUTION,),
+        ("other-settings-taken", "runs of other settings taken for these", "and record.identity == identity(run)", ""),
+    ),
+    *mistakes_in(
+        "export.deployed_policy",
+        (EXPORT,),
+        (
+            "actions-not-clipped",
+            "actions outside of the bounds",
+            "return actions.clamp(self.low, self.high)",
+            "return actions",
+        ),
+        ("still-squashed", "actions left between -1 and 1", "if self.policy.squash_output:", "if False:"),
+        (
+            "environments-normalisation-left-out",
+            "VecNormalize's statistics not in the file",
+            "if normalize is None or not normalize.norm_obs:",
+            "if True:",
+        ),
+    ),
+    Mutant(
+        "one-line-judged-alone",
+        "each of a table's comparisons at 5 %",
+        f"{OURS}.benchmark.speed.summaries",
+        "SIGNIFICANCE / comparisons",
+        "SIGNIFICANCE",
+        (SUMMARIES,),
+    ),
+]
+
+MUTANTS = (*ROLLOUTS_AND_ADVANTAGES, *UPDATES, *OWN_FEATURES_AND_FILES, *LADDER, *EVIDENCE)
 """Every mistake, in the order in which they are planted."""

@@ -21,8 +21,9 @@ def add_speed_command(kinds: Any) -> None:
     speed = kinds.add_parser(
         "speed",
         help="steps per second, memory and returns",
-        description="Measure speed, memory and returns beside stock PPO. All workloads with 5 rounds take about an "
-        "hour on two cores, with growth two; leave the machine alone meanwhile. Ctrl-C keeps what has been measured.",
+        description="Measure speed, memory and returns beside stock PPO. All workloads with 5 rounds take about "
+        "40 minutes on two cores, with growth 75; leave the machine alone meanwhile. Ctrl-C keeps what has been "
+        "measured.",
     )
     speed.add_argument("--workloads", nargs="+", default=(), metavar="NAME", help=f"some of: {', '.join(WORKLOADS)}")
     speed.add_argument("--rounds", type=int, metavar="N", help="rounds of the main table (default: 5; quick: 2)")

@@ -158,7 +158,8 @@ def _begin(options: SpeedOptions, partial: Path) -> Results:
             f"Delete {partial} to start anew."
         )
     results.failures.clear()  # what failed may work now
-    results.command = "\n".join(dict.fromkeys([*results.command.splitlines(), options.command()]))
+    if options.command() not in results.command.splitlines():
+        results.command += f"\n{options.command()} --resume"
     results.rounds, results.skipped = options.rounds or 0, skipped
     return results
 

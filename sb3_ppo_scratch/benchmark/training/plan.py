@@ -4,7 +4,7 @@ What is here: data, and checking it before anything is trained. What is not: run
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class Contestant:
         config: Its hyperparameter file, below the folder of this project's files; `rl_zoo3`: rl_zoo3's own.
         about: What is new in it, in a few words.
         environments: Where it takes part; empty: everywhere.
+        hyperparams: What it changes of the file, by key.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Contestant:
     config: str
     about: str = ""
     environments: tuple[str, ...] = ()
+    hyperparams: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

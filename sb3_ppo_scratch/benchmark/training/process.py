@@ -51,6 +51,7 @@ def run_words(run: Run) -> list[str]:
         "first_seed": evaluation.first_seed,
     }
     callbacks = [{RECORDER: recorder}, *own_callbacks(config_path(run.contestant), run.goal.env_id)]
+    changes = {**run.contestant.hyperparams, "callback": callbacks}
     return [
         *("-m", "rl_zoo3.train"),
         *("--algo", run.contestant.algorithm),
@@ -59,7 +60,7 @@ def run_words(run: Run) -> list[str]:
         *("-n", str(run.goal.n_timesteps)),
         *("-conf", str(config_path(run.contestant))),
         *("-f", FOLDER),
-        *("-params", f"callback:{callbacks!r}"),
+        *("-params", *(f"{name}:{value!r}" for name, value in changes.items())),
         *("--eval-freq", "-1"),
         *("--num-threads", str(THREADS)),
         *("--env-kwargs", "render_mode:None"),

@@ -7,7 +7,9 @@ import yaml
 
 from sb3_ppo_scratch.benchmark.training.ladder import LADDER, REFERENCE
 from sb3_ppo_scratch.benchmark.training.plan import PLANS, Contestant, config_path, load_plan
-from sb3_ppo_scratch.errors import ArgumentError, ArgumentTypeError
+from sb3_ppo_scratch.errors import ArgumentError, ArgumentTypeError, check_known_names
+from sb3_ppo_scratch.zoo.commands import ZOO_KEYS
+from sb3_ppo_scratch.zoo.register import algorithm_arguments
 from tests.benchmark.training.synthetic import PLAN, write_plan
 
 
@@ -97,10 +99,17 @@ def test_the_zoos_own_file_is_found() -> None:
     assert "LunarLander-v3" in yaml.safe_load(path.read_text())
 
 
-def test_the_plans_that_come_along_can_be_read_and_name_settings_for_every_environment() -> None:
-    assert LADDER.parent == PLANS
+def test_the_ladder_stands_beside_its_reference() -> None:
     plan = load_plan(LADDER)
     assert REFERENCE in [each.name for each in plan.contestants]
+    assert {goal.env_id for goal in plan.goals} >= {"CartPole-v1", "LunarLander-v3"}
+
+
+@pytest.mark.parametrize("path", sorted(PLANS.glob("*.yml")), ids=lambda path: path.stem)
+def test_the_plans_that_come_along_can_be_read_and_name_settings_for_every_environment(path: Path) -> None:
+    plan = load_plan(path)
     assert len(plan.seeds) >= 5
     for run in plan.runs():
         assert run.goal.env_id in yaml.safe_load(config_path(run.contestant).read_text()), run.folder
+        changes = {"policy_kwargs": "", **run.contestant.hyperparams}
+        check_known_names(changes, ZOO_KEYS | algorithm_arguments(run.contestant.algorithm), where=f"{run.folder}")

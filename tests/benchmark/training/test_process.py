@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from stable_baselines3 import PPO
 
 from sb3_ppo_scratch import hyperparams
 from sb3_ppo_scratch.benchmark.training.plan import Contestant, Evaluation, Goal, Run
@@ -27,11 +28,19 @@ STOCK = Run(Contestant("stock", "stock PPO", "ppo", "rl_zoo3"), GOAL, 5, Evaluat
 def test_the_command_is_rl_zoo3s_with_a_callback_that_looks_on() -> None:
     words = run_words(STOCK)
     assert words[:2] == ["-m", "rl_zoo3.train"]
-    given = dict(zip(words[2::2], words[3::2], strict=True))
+    given = dict(zip(words[2::2], words[3::2], strict=True))  # one word after -params, since nothing is changed
     assert given["--algo"] == "ppo"
     assert (given["--seed"], given["-n"], given["--eval-freq"]) == ("5", "256", "-1")
     assert "'first_seed': 77" in given["-params"]
     assert "'n_episodes': 2, 'n_final_episodes': 4" in given["-params"]
+
+
+def test_a_contestant_may_change_some_of_its_files_settings() -> None:
+    changes = {"n_steps": 9, "policy_kwargs": "dict(net_arch=[4])", "env_wrapper": None}
+    words = run_words(Run(Contestant("it", "it", "ppo", "rl_zoo3", hyperparams=changes), GOAL, 5, STOCK.evaluation))
+    start = words.index("-params") + 1
+    assert words[start : start + 3] == ["n_steps:9", "policy_kwargs:'dict(net_arch=[4])'", "env_wrapper:None"]
+    assert words[start + 3].startswith("callback:[")
 
 
 def test_callbacks_of_the_file_stay(tmp_path: Path) -> None:
@@ -66,7 +75,8 @@ def test_settings_identify_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_run_is_trained_evaluated_and_recorded(algorithm: str, tmp_path: Path) -> None:
     run = Run(Contestant("it", "it", algorithm, "rl_zoo3"), GOAL, 5, STOCK.evaluation)
     if algorithm == "ppo_scratch":
-        run = Run(Contestant("it", "it", algorithm, "ppo_scratch.yml"), GOAL, 5, STOCK.evaluation)
+        changes = {"policy_kwargs": "dict(net_arch=[4])"}
+        run = Run(Contestant("it", "it", algorithm, "ppo_scratch.yml", hyperparams=changes), GOAL, 5, STOCK.evaluation)
     processes: list[Any] = []
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "left over").write_text("")
@@ -80,6 +90,8 @@ def test_a_run_is_trained_evaluated_and_recorded(algorithm: str, tmp_path: Path)
     assert record.machine["versions"]["rl-zoo3"]
     assert (tmp_path / "run" / algorithm / "CartPole-v1_1" / "CartPole-v1.zip").is_file()
     assert not (tmp_path / "run" / "left over").exists()
+    model = PPO.load(tmp_path / "run" / algorithm / "CartPole-v1_1" / "CartPole-v1.zip", device="cpu")
+    assert model.policy.action_net.in_features == (4 if algorithm == "ppo_scratch" else 64)
 
 
 def test_a_run_that_fails_says_why_and_leaves_no_record(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Saved agents for use without Python: ONNX files."""

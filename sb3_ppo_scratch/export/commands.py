@@ -1,0 +1,42 @@
+"""The words of `python -m sb3_ppo_scratch export …`.
+
+What is here: the arguments and their help. What is not: what they do (`onnx_file.py`), imported only when it runs.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def add_export_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Describe the command.
+
+    Args:
+        commands: Where it is added.
+    """
+    parser = commands.add_parser(
+        "export",
+        help="write a saved agent as ONNX",
+        description="Write a saved agent as an ONNX file, from observations to the actions that "
+        "`predict(deterministic=True)` returns. Normalisation is inside: the policy's own, and that of a VecNormalize "
+        "whose statistics rl_zoo3 has saved beside the model.",
+    )
+    parser.add_argument("model", metavar="MODEL.zip", type=Path, help="the saved model")
+    parser.add_argument("--env", metavar="ID", help="the environment (default: that of rl_zoo3's folder)")
+    parser.add_argument("--algo", metavar="NAME", help="the algorithm (default: that of rl_zoo3's folder)")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="where to (default: beside the model, .onnx)")
+    parser.set_defaults(run=run_export_command)
+
+
+def run_export_command(words: argparse.Namespace) -> int:
+    """Run `export`.
+
+    Args:
+        words: The parsed command line.
+
+    Returns:
+        The exit status.
+    """
+    from sb3_ppo_scratch.export.onnx_file import export_saved_agent
+
+    print(export_saved_agent(words.model, words.out, env_id=words.env, algorithm=words.algo))
+    return 0

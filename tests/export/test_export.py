@@ -1,0 +1,159 @@
+"""Tests of `sb3_ppo_scratch/export`: what the file chooses is what `predict(deterministic=True)` chooses."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from gymnasium import spaces
+from stable_baselines3 import A2C, DQN, PPO, SAC
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+
+from sb3_ppo_scratch import PPOScratch, ReinforceScratch
+from sb3_ppo_scratch.__main__ import main
+from sb3_ppo_scratch.errors import ArgumentError
+from sb3_ppo_scratch.export import onnx_file
+from sb3_ppo_scratch.export.deployed_policy import deployed_policy
+from sb3_ppo_scratch.export.onnx_file import example_observations, export_saved_agent, write_onnx
+from tests.envs import EndingsEnv
+from tests.zoo.processes import run_python
+
+VECTOR = spaces.Box(-np.inf, np.inf, (3,), np.float32)
+IMAGE = spaces.Box(0, 255, (3, 36, 36), np.uint8)
+DICT = spaces.Dict({"a": VECTOR, "b": spaces.Box(-1.0, 1.0, (2, 2), np.float32)})
+BOX = spaces.Box(np.array([-1.0, 0.0], np.float32), np.array([2.0, 0.5], np.float32))
+
+
+def run_file(path: Path, observations: Any) -> np.ndarray:
+    """Run a file."""
+    entries = observations if isinstance(observations, dict) else {"observation": observations}
+    return onnxruntime.InferenceSession(str(path)).run(None, {name: np.asarray(o) for name, o in entries.items()})[0]
+
+
+def assert_same_actions(model: BaseAlgorithm, path: Path, n: int) -> None:
+    """Write a model's policy, and compare what the file chooses with what the model predicts."""
+    write_onnx(deployed_policy(model), path)
+    drawn = example_observations(model.observation_space, n)
+    observations = {k: v.numpy() for k, v in drawn.items()} if isinstance(drawn, dict) else drawn.numpy()
+    wanted, _ = model.predict(observations, deterministic=True)
+    np.testing.assert_allclose(run_file(path, observations), wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("observation_space", "action_space", "policy", "options"),
+    [
+        pytest.param(VECTOR, spaces.Discrete(4), "MlpPolicy", {}, id="discrete"),
+        pytest.param(VECTOR, BOX, "MlpPolicy", {}, id="box"),
+        pytest.param(VECTOR, spaces.MultiDiscrete([2, 3]), "MlpPolicy", {}, id="multi-discrete"),
+        pytest.param(VECTOR, spaces.MultiBinary(3), "MlpPolicy", {}, id="multi-binary"),
+        pytest.param(VECTOR, BOX, "MlpPolicy", {"use_sde": True}, id="gsde"),
+        pytest.param(
+            VECTOR, BOX, "MlpPolicy", {"use_sde": True, "policy_kwargs": {"squash_output": True}}, id="squashed"
+        ),
+        pytest.param(VECTOR, BOX, "BinnedMlpPolicy", {"policy_kwargs": {"bins": 5}}, id="binned"),
+        pytest.param(VECTOR, BOX, "OrdinalMlpPolicy", {"policy_kwargs": {"bins": 4}}, id="ordinal"),
+        pytest.param(
+            VECTOR, BOX, "OrdinalMlpPolicy", {"policy_kwargs": {"deterministic_action": "mean"}}, id="ordinal-mean"
+        ),
+        pytest.param(IMAGE, spaces.Discrete(2), "CnnPolicy", {}, id="image"),
+        pytest.param(DICT, spaces.Discrete(2), "MultiInputPolicy", {}, id="dict"),
+        pytest.param(VECTOR, spaces.Discrete(2), "MlpPolicy", {"critic": False}, id="no-critic"),
+        pytest.param(VECTOR, BOX, "MlpPolicy", {"share_features": True}, id="shared"),
+        pytest.param(VECTOR, BOX, "MlpPolicy", {"normalize_observations": True}, id="normaliser"),
+    ],
+)
+def test_file_chooses_what_predict_chooses(
+    observation_space: spaces.Space[Any],
+    action_space: spaces.Space[Any],
+    policy: str,
+    options: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    env = DummyVecEnv([lambda: EndingsEnv(action_space, observation_space)])
+    model = PPOScratch(policy, env, n_steps=16, batch_size=16, n_epochs=1, seed=0, device="cpu", **options).learn(32)
+    for n in (1, 7):
+        assert_same_actions(model, tmp_path / "agent.onnx", n)
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "FrozenLake-v1"])
+@pytest.mark.parametrize("algorithm", [PPO, A2C, DQN, ReinforceScratch])
+def test_other_algorithms_policies_are_written_too(algorithm: type[Any], env_id: str, tmp_path: Path) -> None:
+    model = algorithm("MlpPolicy", env_id, seed=0, device="cpu")
+    assert_same_actions(model, tmp_path / "agent.onnx", 5)
+
+
+def test_squashed_actions_of_off_policy_algorithms_come_in_the_environments_units(tmp_path: Path) -> None:
+    assert_same_actions(SAC("MlpPolicy", "Pendulum-v1", seed=0, device="cpu"), tmp_path / "agent.onnx", 5)
+
+
+def test_normalisation_of_the_environments_is_inside(tmp_path: Path) -> None:
+    env = VecNormalize(make_vec_env("CartPole-v1", 2), clip_obs=1.0)
+    model = PPOScratch("MlpPolicy", env, n_steps=16, batch_size=16, seed=0, device="cpu").learn(64)
+    write_onnx(deployed_policy(model), tmp_path / "agent.onnx")
+    raw = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    wanted, _ = model.predict(env.normalize_obs(raw), deterministic=True)
+    np.testing.assert_array_equal(run_file(tmp_path / "agent.onnx", raw), wanted)
+    assert len(set(wanted)) == 2
+
+
+def test_statistics_without_which_the_policy_would_choose_otherwise_are_inside(tmp_path: Path) -> None:
+    model = PPOScratch("MlpPolicy", "Pendulum-v1", n_steps=64, seed=0, device="cpu", normalize_observations=True).learn(
+        128
+    )
+    write_onnx(deployed_policy(model), tmp_path / "agent.onnx")
+    drawn = np.asarray(example_observations(model.observation_space, 9))
+    before = run_file(tmp_path / "agent.onnx", drawn)
+    model.policy.get_submodule("observation_normalizer").mean += 1.0  # type: ignore[operator]
+    changed, _ = model.predict(drawn, deterministic=True)
+    assert np.abs(changed - before).max() > 1e-3
+
+
+def test_command_writes_beside_the_model_what_rl_zoo3_has_saved(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--algo", "ppo_scratch", "--env", "CartPole-v1", "-n", "256", "--eval-freq", "-1", "-f", "logs")
+    run_python("-m", "rl_zoo3.train", *words, "-params", "normalize:True", folder=tmp_path)
+    model = next(tmp_path.glob("logs/ppo_scratch/*/CartPole-v1.zip"))
+    assert main(["export", str(model)]) == 0
+    path = Path(capsys.readouterr().out.splitlines()[-1])
+    assert path == model.with_suffix(".onnx")
+    assert run_file(path, np.zeros((3, 4), np.float32)).shape == (3,)
+    assert sorted(file.suffix for file in path.parent.iterdir() if file.is_file()) == [".csv"] * 8 + [".onnx", ".zip"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["none.zip"], "there is no file none.zip"),
+        (["none.zip", "--out", "agent.pt"], "must end in .onnx"),
+    ],
+)
+def test_mistakes_end_in_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(ArgumentError, match=r"needs the package onnxscript: pip install 'sb3-ppo-scratch\[export\]'"):
+        export_saved_agent(Path("model.zip"))
+
+
+def test_a_file_that_chooses_otherwise_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = PPOScratch("MlpPolicy", "Pendulum-v1", seed=0, device="cpu")
+    monkeypatch.setattr(onnx_file, "TOLERANCE", -1.0)
+    with pytest.raises(ArgumentError, match="actions differ from the policy's by up to"):
+        write_onnx(deployed_policy(model), tmp_path / "agent.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_policies_with_a_memory_are_refused() -> None:
+    from sb3_contrib import RecurrentPPO
+
+    model = RecurrentPPO("MlpLstmPolicy", "CartPole-v1", device="cpu")
+    with pytest.raises(ArgumentError, match="keeps a state from step to step"):
+        deployed_policy(model)
