@@ -56,6 +56,8 @@ def draw_rungs(
         axes.set_title(contestant.title, fontsize=8, loc="left")
         axes.tick_params(labelsize=7)
         axes.spines[["top", "right"]].set_visible(False)
+    for axes in list(grid.flat)[max(0, len(shown) - COLUMNS) : len(shown)]:
+        axes.tick_params(labelbottom=True)  # also where nothing stands below
     for axes in list(grid.flat)[len(shown) :]:
         axes.set_axis_off()
     grid[0, 0].set_ylim(bottom=max(-400.0, grid[0, 0].get_ylim()[0]))

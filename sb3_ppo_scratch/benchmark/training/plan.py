@@ -142,7 +142,7 @@ class TrainingPlan:
             contestants: Names of those that stay; empty: all.
             env_ids: Environments that stay; empty: all.
             n_seeds: So many seeds stay, from the first; more than there are are counted on from the last. None: all.
-            share: What all numbers of steps are divided by.
+            share: What steps are divided by; evaluations stay as far apart as they are if there are five at least.
 
         Returns:
             The smaller plan.
@@ -160,7 +160,11 @@ class TrainingPlan:
         return replace(
             self,
             goals=tuple(
-                replace(goal, n_timesteps=goal.n_timesteps // share, evaluate_every=goal.evaluate_every // share)
+                replace(
+                    goal,
+                    n_timesteps=goal.n_timesteps // share,
+                    evaluate_every=min(goal.evaluate_every, max(1, goal.n_timesteps // share // 5)),
+                )
                 for goal in goals
             ),
             contestants=tuple(each for each in self.contestants if not contestants or each.name in contestants),
