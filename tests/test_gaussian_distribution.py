@@ -61,6 +61,15 @@ def test_log_probabilities_and_entropies_are_scipys(switches: tuple[bool, bool])
         assert entropy[row].item() == pytest.approx(reference.entropy(), rel=1e-10)
 
 
+def test_covariance_is_the_one_that_is_documented() -> None:
+    distribution = GaussianDistribution(2, state_dependent_std=False, independent_components=False)
+    outputs = th.tensor([[0.1, 0.2, 0.5]], dtype=th.float64)  # two means and the element below the diagonal
+    distribution.proba_distribution(outputs, th.tensor([2.0, 3.0], dtype=th.float64).log())
+    mean, covariance = mean_and_covariance(distribution, 0)
+    np.testing.assert_array_equal(mean, [0.1, 0.2])
+    np.testing.assert_allclose(covariance, [[4.0, 3.0], [3.0, 11.25]])  # of L = [[2, 0], [3 / 2, 3]]
+
+
 @pytest.mark.parametrize("switches", SWITCHES)
 def test_samples_have_the_distributions_moments_and_the_mode_is_the_mean(switches: tuple[bool, bool]) -> None:
     distribution = distribution_of(*switches, batch=1)

@@ -175,12 +175,24 @@ def run_tests(mutant: Mutant | None, arguments: Sequence[str]) -> Result:
             process.kill()
             return Result(0, [], f"did not end within {TIMEOUT} seconds")
         if process.exitcode not in (ALL_PASSED, SOME_FAILED) or not report.is_file():
-            output = log.read_text(encoding="utf-8") if log.is_file() else "no output"
-            tail = " / ".join(output.strip().splitlines()[-5:])
-            return Result(0, [], f"pytest ended with exit code {process.exitcode}: {tail}")
+            return Result(0, [], f"pytest ended with exit code {process.exitcode}: {last_lines(log)}")
         outcome = json.loads(report.read_text(encoding="utf-8"))
-    missing = mutant is not None and not outcome["planted"]
-    return Result(outcome["run"], outcome["failed"], "no test imported the module" if missing else None)
+        missing = mutant is not None and not outcome["planted"]
+        error = f"no test imported the module: {last_lines(log)}" if missing else None
+    return Result(outcome["run"], outcome["failed"], error)
+
+
+def last_lines(log: Path) -> str:
+    """Read the end of what a run of the tests printed.
+
+    Args:
+        log: Its output.
+
+    Returns:
+        The last lines, as one.
+    """
+    output = log.read_text(encoding="utf-8") if log.is_file() else "no output"
+    return " / ".join(output.strip().splitlines()[-8:])
 
 
 @functools.cache
