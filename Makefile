@@ -4,9 +4,10 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check --quiet
 PYTEST := $(RUN) -m pytest -n 2
+NOTEBOOK := $(if $(SHORT),logs/tutorial/short.ipynb,docs/from-reinforce-to-ppo.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check format lint types test-install test-oldest mutants bench-speed bench-ladder dist clean
+.PHONY: help setup train test check format lint types test-install test-oldest mutants bench-speed bench-ladder tutorial dist clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -55,6 +56,11 @@ bench-speed: setup  ## measure speed, memory and returns beside stock PPO (an ho
 
 bench-ladder: setup  ## train every rung from REINFORCE to PPO beside stock PPO (QUICK=1: a twentieth of the steps, one seed)
 	$(RUN) -m sb3_ppo_scratch benchmark ladder $(if $(QUICK),--share 20 --seeds 1 --out logs/ladder/report)
+
+tutorial: setup  ## run the tutorial as a notebook, which draws its figures (half an hour; SHORT=1: two minutes, in logs/)
+	@mkdir -p logs/tutorial
+	$(RUN) -m jupytext --quiet --to notebook --output $(NOTEBOOK) docs/from-reinforce-to-ppo.md
+	SHORT=$(SHORT) $(VENV)/bin/jupyter-execute --inplace $(NOTEBOOK)
 
 dist: setup  ## build sdist and wheel into dist/
 	rm -rf dist

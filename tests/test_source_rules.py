@@ -87,7 +87,7 @@ def test_files_that_docstrings_name_exist(path: Path) -> None:
 FLOORS = [
     ["__main__"],
     ["__init__"],
-    ["benchmark", "film", "export"],
+    ["benchmark", "film", "export", "tutorial"],
     ["zoo"],
     ["ppo_scratch", "reinforce", "vec_env", "callbacks"],
     ["scratch_algorithm"],

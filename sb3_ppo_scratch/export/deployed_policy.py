@@ -94,7 +94,7 @@ class DeployedPolicy(th.nn.Module):
         return actions.clamp(self.low, self.high)
 
     def _normalized(self, name: str, values: th.Tensor) -> th.Tensor:
-        """Normalise one entry if it has statistics; a single space has the empty name."""
+        """Normalise one entry, shape (batch, ...), if it has statistics; a single space has the empty name."""
         key = f"of_{name}"
         return self.normalizations[key](values) if key in self.normalizations else values
 

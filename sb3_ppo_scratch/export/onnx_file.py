@@ -140,7 +140,7 @@ def example_observations(space: spaces.Space[Any], n: int = EXAMPLES) -> Observa
 
 
 def _examples(space: spaces.Space[Any], n: int, seed: int) -> th.Tensor:
-    """Draw observations of one space, unbounded ones from a normal distribution."""
+    """Draw observations of one space, shape (n, ...), unbounded ones from a normal distribution."""
     space.seed(seed)
     return th.as_tensor(np.stack([space.sample() for _ in range(n)]))
 

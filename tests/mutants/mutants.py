@@ -49,6 +49,9 @@ RECORDS = "tests/benchmark/training/test_records.py"
 LADDER_REPORT = "tests/benchmark/training/test_ladder_report.py"
 SUMMARIES = "tests/benchmark/speed/test_summaries.py"
 EXPORT = "tests/export/test_export.py"
+GRADIENTS = "tests/tutorial/test_gradients.py"
+SEED_RUNS = "tests/tutorial/test_runs.py"
+DRAWING = "tests/tutorial/test_drawing.py"
 
 
 @dataclass(frozen=True)
@@ -1753,6 +1756,29 @@ EVIDENCE = [
             "if normalize is None or not normalize.norm_obs:",
             "if True:",
         ),
+    ),
+    *mistakes_in(
+        "tutorial.gradients",
+        (GRADIENTS,),
+        ("own-noise-left-in", "a mean's own noise taken for signal", " - noise(gradients) / len(gradients)", ""),
+        ("one-weight-for-all", "every action weighted by the first one's", ".advantages[:, 0])", ".advantages[0, 0])"),
+    ),
+    *mistakes_in(
+        "tutorial.runs",
+        (SEED_RUNS,),
+        (
+            "last-update-forgotten",
+            "the very last update not written down",
+            '"""Write down what the very last update logged."""\n        self._look()',
+            '"""Write down what the very last update logged."""',
+        ),
+        ("final-episodes-of-training", "played on training's seeds", "seed=FIRST_EVALUATION_SEED)", "seed=0)"),
+    ),
+    *mistakes_in(
+        "tutorial.drawing",
+        (DRAWING,),
+        ("extremes-as-band", "the whole range as the middle half", "[0.25, 0.5, 0.75]", "[0.0, 0.5, 1.0]"),
+        ("episode-that-still-runs", "episodes averaged before they end", 'side="right"', 'side="left"'),
     ),
     Mutant(
         "one-line-judged-alone",

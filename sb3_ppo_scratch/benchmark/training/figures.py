@@ -100,13 +100,13 @@ def mean_curve(goal: Goal, curves: Sequence[NDArray[np.float64]]) -> NDArray[np.
 
 
 def _draw_seeds(axes: "Axes", curves: Sequence[NDArray[np.float64]]) -> None:
-    """Draw every seed's curve."""
+    """Draw every seed's curve, each of shape (2, evaluations)."""
     for steps, returns in curves:
         axes.plot(steps / 1000, returns, color=OWN, linewidth=0.5, alpha=0.35)
 
 
 def _draw_mean(axes: "Axes", goal: Goal, curves: Sequence[NDArray[np.float64]], colour: str) -> None:
-    """Draw the mean of curves, if there are any."""
+    """Draw the mean of curves, each of shape (2, evaluations), if there are any."""
     if curves:
         steps, returns = mean_curve(goal, curves)
         axes.plot(steps / 1000, returns, color=colour, linewidth=1.6)

@@ -35,6 +35,19 @@ class Goal:
     evaluate_every: int
     solved: float
 
+    def shortened(self, share: int) -> "Goal":
+        """Leave fewer steps.
+
+        Args:
+            share: What steps are divided by.
+
+        Returns:
+            The smaller goal; evaluations stay as far apart as they are if there are five at least.
+        """
+        n_timesteps = self.n_timesteps // share
+        every = min(self.evaluate_every, max(1, n_timesteps // 5))
+        return replace(self, n_timesteps=n_timesteps, evaluate_every=every)
+
 
 @dataclass(frozen=True)
 class Contestant:
@@ -142,7 +155,7 @@ class TrainingPlan:
             contestants: Names of those that stay; empty: all.
             env_ids: Environments that stay; empty: all.
             n_seeds: So many seeds stay, from the first; more than there are are counted on from the last. None: all.
-            share: What steps are divided by; evaluations stay as far apart as they are if there are five at least.
+            share: What steps are divided by.
 
         Returns:
             The smaller plan.
@@ -159,14 +172,7 @@ class TrainingPlan:
         goals = [goal for goal in self.goals if not env_ids or goal.env_id in env_ids]
         return replace(
             self,
-            goals=tuple(
-                replace(
-                    goal,
-                    n_timesteps=goal.n_timesteps // share,
-                    evaluate_every=min(goal.evaluate_every, max(1, goal.n_timesteps // share // 5)),
-                )
-                for goal in goals
-            ),
+            goals=tuple(goal.shortened(share) for goal in goals),
             contestants=tuple(each for each in self.contestants if not contestants or each.name in contestants),
             seeds=seeds,
         )
