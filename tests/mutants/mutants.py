@@ -1772,7 +1772,7 @@ EVIDENCE = [
             '"""Write down what the very last update logged."""\n        self._look()',
             '"""Write down what the very last update logged."""',
         ),
-        ("final-episodes-of-training", "played on training's seeds", "seed=FIRST_EVALUATION_SEED)", "seed=0)"),
+        ("final-episodes-of-training", "played on training's seeds", "seed=FIRST_EVALUATION_SEED, env", "seed=0, env"),
     ),
     *mistakes_in(
         "tutorial.drawing",
