@@ -1744,7 +1744,7 @@ EVIDENCE = [
         "export.deployed_policy",
         (EXPORT,),
         (
-            "actions-not-clipped",
+            "exported-actions-not-clipped",
             "actions outside of the bounds",
             "return actions.clamp(self.low, self.high)",
             "return actions",

@@ -11,3 +11,8 @@ def test_mutant_applies(mutant: Mutant) -> None:
     check_applies(mutant)
     assert mutant.old != mutant.new
     assert mutant.tests
+
+
+def test_every_mutant_has_a_name_of_its_own() -> None:
+    names = [mutant.name for mutant in MUTANTS]
+    assert len(set(names)) == len(names)
