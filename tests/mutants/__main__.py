@@ -135,7 +135,7 @@ def run_mutants(mutants: Sequence[Mutant], *, jobs: int, stop_at_first: bool) ->
     survivors, errors = [], []
     print("| mistake | planted in | tests run | turned red |\n|---|---|---|---|", flush=True)
     with ThreadPoolExecutor(jobs) as pool:
-        results: Iterator[Result] = pool.map(lambda mutant: judge(mutant, [*extra, *mutant.tests]), mutants)
+        results: Iterator[Result] = pool.map(lambda mutant: run_tests(mutant, [*extra, *mutant.tests]), mutants)
         for mutant, result in zip(mutants, results, strict=True):
             red = f"{len(result.failed)}: `{result.failed[0]}`" if result.failed else "**none**"
             print(f"| {mutant.mistake} | `{mutant.module}` | {result.tests_run} | {red} |", flush=True)
@@ -149,23 +149,6 @@ def run_mutants(mutants: Sequence[Mutant], *, jobs: int, stop_at_first: bool) ->
         if lines:
             print(f"{title}:\n  " + "\n  ".join(lines), file=sys.stderr)
     return 1 if survivors or errors else 0
-
-
-def judge(mutant: Mutant, arguments: Sequence[str]) -> Result:
-    """Run tests with a mutant planted, a second time if the first run says nothing about it.
-
-    Args:
-        mutant: The mutant.
-        arguments: Pytest's arguments: tests and options.
-
-    Returns:
-        The outcome.
-    """
-    result = run_tests(mutant, arguments)
-    if result.error is None:
-        return result
-    print(f"{mutant.name}: once more, since there was no verdict: {result.error}", file=sys.stderr, flush=True)
-    return run_tests(mutant, arguments)
 
 
 def run_tests(mutant: Mutant | None, arguments: Sequence[str]) -> Result:
