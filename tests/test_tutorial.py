@@ -22,12 +22,8 @@ SHORT_FORM_SECONDS = 600
 
 
 def names_defined_in(path: Path) -> set[str]:
-    """Functions, classes and constants at a file's top level."""
-    names = set()
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.add(node.name)
-    return names
+    """Functions and classes at a file's top level."""
+    return {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!https?:)([^)#\s]+)", TEXT))))
