@@ -5,13 +5,14 @@ tutorial itself says.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from sb3_ppo_scratch.benchmark.figure_files import DOTS_PER_INCH
+from sb3_ppo_scratch.benchmark.figure_files import save_figure as save_figure
 from sb3_ppo_scratch.tutorial.runs import SeedRun
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Of Okabe and Ito's palette, which colour-blind readers tell apart."""
-DOTS_PER_INCH = 120
-METADATA = {"Software": None}
-"""Nothing about the program that drew it, so that the file is the same tomorrow."""
 EPISODES_AVERAGED = 20
 GRID_POINTS = 60
 
@@ -43,17 +41,6 @@ def new_figure(n_panels: int, *, width: float = 9.0, height: float = 3.2) -> "tu
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)
     return figure, list(grid.flat)
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as a PNG file that is the same for the same figure.
-
-    Args:
-        figure: The figure.
-        path: The file; its folder is made.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata=METADATA)
 
 
 def learning_curve(run: SeedRun, grid: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
+from sb3_ppo_scratch.benchmark.figure_files import DOTS_PER_INCH, save_figure
 from sb3_ppo_scratch.benchmark.speed.growth import AXES, FLOOR, Axis, Point, curve
 from sb3_ppo_scratch.benchmark.speed.results import Results
 from sb3_ppo_scratch.benchmark.speed.summaries import CompetitorSummary, summarize_competitors
@@ -20,10 +21,7 @@ if TYPE_CHECKING:
 
 PARTS = (("stepping", "0.35", ""), ("acting", "0.65", "////"), ("updating", "0.92", "...."))
 """What the time goes to, with a grey and a hatch, so that the parts differ on paper too."""
-DOTS_PER_INCH = 120
 INCHES_PER_BAR, INCHES_PER_PANEL = 0.27, 0.6
-METADATA = {"Software": None}
-"""Nothing about the program that drew it, so that the file is the same tomorrow."""
 
 
 def draw_speed(results: Results, path: Path) -> bool:
@@ -49,7 +47,7 @@ def draw_speed(results: Results, path: Path) -> bool:
     grid[-1, 0].set_xlabel("µs per step (less is faster); medians over rounds")
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(PARTS), frameon=False)
-    figure.savefig(path, metadata=METADATA)
+    save_figure(figure, path)
     return True
 
 
@@ -100,7 +98,7 @@ def draw_growth(results: Results, path: Path) -> bool:
     grid[1, 0].set_ylabel("ours / stock, paired")
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False)
-    figure.savefig(path, metadata=METADATA)
+    save_figure(figure, path)
     return True
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from sb3_ppo_scratch.benchmark.figure_files import DOTS_PER_INCH, save_figure
 from sb3_ppo_scratch.benchmark.training.plan import Contestant, Goal, Run
 from sb3_ppo_scratch.benchmark.training.records import RunRecord
 
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLUMNS = 4
-DOTS_PER_INCH = 120
-METADATA = {"Software": None}
-"""Nothing about the program that drew it, so that the file is the same tomorrow."""
 OWN, REFERENCE = "#0072B2", "0.6"
 """Blue of Okabe and Ito's palette, which colour-blind readers tell from grey; and that grey."""
 
@@ -63,7 +61,7 @@ def draw_rungs(
     grid[0, 0].set_ylim(bottom=max(-400.0, grid[0, 0].get_ylim()[0]))
     figure.supxlabel(f"thousand steps of {goal.env_id}", fontsize=8)
     figure.supylabel("return (blue: mean over seeds, faint: each seed, grey: stock PPO)", fontsize=8)
-    figure.savefig(path, metadata=METADATA)
+    save_figure(figure, path)
     return True
 
 
