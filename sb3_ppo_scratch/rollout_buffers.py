@@ -95,3 +95,51 @@ def default_rollout_buffer_class(observation_space: spaces.Space[Any]) -> type[R
         `ScratchDictRolloutBuffer` for a Dict space, else `ScratchRolloutBuffer`.
     """
     return ScratchDictRolloutBuffer if isinstance(observation_space, spaces.Dict) else ScratchRolloutBuffer
+
+
+def read_filled_part(buffer: RolloutBuffer) -> dict[str, Any]:
+    """Read what a buffer holds so far, of any class.
+
+    Args:
+        buffer: A buffer that is being filled.
+
+    Returns:
+        Its position, and the first rows of all its arrays, by name; of dicts of arrays, too.
+    """
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: filled(each) for name, each in value.items()}
+        return value[: buffer.pos].copy()
+
+    arrays = {name: filled(value) for name, value in vars(buffer).items() if _is_of_steps(value, buffer.buffer_size)}
+    return {"size": buffer.buffer_size, "position": buffer.pos, "arrays": arrays}
+
+
+def write_filled_part(buffer: RolloutBuffer, state: dict[str, Any]) -> None:
+    """Fill an empty buffer as far as another was filled.
+
+    Args:
+        buffer: A buffer of the same class.
+        state: What `read_filled_part` has read.
+    """
+
+    def fill(place: Any, value: Any) -> None:
+        if isinstance(value, dict):
+            for name, each in value.items():
+                fill(place[name], each)
+        else:
+            place[: len(value)] = value
+
+    buffer.buffer_size = state["size"]
+    buffer.reset()
+    for name, value in state["arrays"].items():
+        fill(getattr(buffer, name), value)
+    buffer.pos = state["position"]
+
+
+def _is_of_steps(value: Any, n_steps: int) -> bool:
+    """Tell whether a buffer's attribute is an array with a row per step, or a dict of such arrays."""
+    if isinstance(value, dict):
+        return bool(value) and all(_is_of_steps(each, n_steps) for each in value.values())
+    return isinstance(value, np.ndarray) and value.ndim > 0 and len(value) == n_steps

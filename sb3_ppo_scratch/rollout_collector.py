@@ -8,7 +8,8 @@ On CartPole, learning with SB3's own loop around the same actor and buffer takes
 """
 
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch as th
@@ -22,8 +23,22 @@ from sb3_ppo_scratch.acting import Actor, stack_observations
 from sb3_ppo_scratch.rollout_ends import AfterEpisodes, AfterSteps, RolloutEnd, Step
 
 
+class UnfinishedRollout(NamedTuple):
+    """A rollout that is being collected."""
+
+    end: RolloutEnd
+    """What fills the buffer."""
+    n_steps: int
+    """Steps so far."""
+
+
 class RolloutCollector(OnPolicyAlgorithm):
     """An on-policy algorithm that lets an `Actor` act."""
+
+    _unfinished: UnfinishedRollout | None = None
+    """The rollout under way; as of the last time that something was done between steps."""
+    _waiting: list[Callable[[], None]]
+    """What is to be done when the step under way is complete."""
 
     _last_obs: Any
     _last_episode_starts: Any
@@ -55,12 +70,15 @@ class RolloutCollector(OnPolicyAlgorithm):
         Callbacks find SB3's names among the local variables.
         """
         self.policy.set_training_mode(False)
-        end = self._begin_rollout(env, rollout_buffer, n_rollout_steps)
-        if self.use_sde:
-            self.policy.reset_noise(env.num_envs)
-        callback.on_rollout_start()
-        actor, n_steps = self._choose_actor(), 0
+        if self._unfinished is None:
+            self._unfinished = UnfinishedRollout(self._begin_rollout(env, rollout_buffer, n_rollout_steps), 0)
+            if self.use_sde:
+                self.policy.reset_noise(env.num_envs)
+            callback.on_rollout_start()
+        (end, n_steps), actor = self._unfinished, self._choose_actor()
         while not end.is_complete():
+            if self._waiting:
+                self._pause(UnfinishedRollout(end, n_steps))
             if self._needs_new_noise(n_steps):
                 self.policy.reset_noise(env.num_envs)
             obs_tensor, actions, values, log_probs = actor.act(self._last_obs)
@@ -68,24 +86,78 @@ class RolloutCollector(OnPolicyAlgorithm):
             new_obs, rewards, dones, infos = env.step(clipped_actions)
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
-            if not callback.on_step():
+            goes_on = callback.on_step()
+            if not (goes_on or self._waiting):
                 return False
             n_steps += 1
             self._update_info_buffer(infos, dones)
             if self.store_clipped_actions and clipped_actions is not actions:
                 actions, log_probs = clipped_actions, self._log_probs_of(obs_tensor, clipped_actions)
-            if isinstance(self.action_space, spaces.Discrete):
-                actions = actions.reshape(-1, 1)
             if not actor.is_current(self.policy):
                 actor = self._choose_actor()
             self._add_values_of_cut_episodes(actor, rewards, dones, infos)
-            end.add(Step(self._last_obs, actions, rewards, self._last_episode_starts, values, log_probs), dones)
+            stored = self._as_stored(actions)
+            end.add(Step(self._last_obs, stored, rewards, self._last_episode_starts, values, log_probs), dones)
             self._last_obs, self._last_episode_starts = new_obs, dones
-        values = actor.values(new_obs)
-        end.finish(values if self._bootstraps else th.zeros_like(values), dones)
+            if not goes_on:
+                self._pause(UnfinishedRollout(end, n_steps))
+                return False
+        values = actor.values(self._last_obs)
+        end.finish(values if self._bootstraps else th.zeros_like(values), self._last_episode_starts)
+        self._unfinished = None
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
+
+    def _pause(self, rollout: UnfinishedRollout) -> None:
+        """Do what waits for the end of a step.
+
+        Args:
+            rollout: The rollout under way.
+        """
+        self._unfinished = rollout
+        self._do_what_waits()
+
+    def _do_what_waits(self) -> None:
+        """Do what waits for the end of a step, in the order in which it came."""
+        while self._waiting:
+            self._waiting.pop(0)()
+
+    def read_rollout(self) -> dict[str, Any] | None:
+        """Read the rollout under way.
+
+        Returns:
+            Its state; None if there is none.
+        """
+        if self._unfinished is None:
+            return None
+        return {"n_steps": self._unfinished.n_steps, "end": self._unfinished.end.get_state()}
+
+    def write_rollout(self, state: dict[str, Any] | None) -> None:
+        """Let the next rollout be one that was under way elsewhere.
+
+        Args:
+            state: What `read_rollout` has read.
+        """
+        self._unfinished = None
+        if state is not None:
+            end = self._make_end(self.rollout_buffer, self.n_steps)
+            end.set_state(state["end"])
+            self._unfinished = UnfinishedRollout(end, state["n_steps"])
+
+    def _make_end(self, rollout_buffer: RolloutBuffer, n_rollout_steps: int) -> RolloutEnd:
+        """Make what fills the buffer.
+
+        Args:
+            rollout_buffer: The buffer to fill.
+            n_rollout_steps: Steps per environment of a rollout that is counted in steps.
+
+        Returns:
+            It.
+        """
+        if self.n_episodes is None:
+            return AfterSteps(rollout_buffer, n_rollout_steps)
+        return AfterEpisodes(rollout_buffer, self.n_episodes, self.n_envs)
 
     def _begin_rollout(self, env: VecEnv, rollout_buffer: RolloutBuffer, n_rollout_steps: int) -> RolloutEnd:
         """Empty the buffer, and bring the environments to where the rollout begins.
@@ -98,12 +170,10 @@ class RolloutCollector(OnPolicyAlgorithm):
         Returns:
             What fills the buffer.
         """
-        if self.n_episodes is None:
-            return AfterSteps(rollout_buffer, n_rollout_steps)
-        if not np.all(self._last_episode_starts):  # episodes that did not count in the last rollout
-            self._last_obs = env.reset()
+        if self.n_episodes is not None and not np.all(self._last_episode_starts):
+            self._last_obs = env.reset()  # episodes that did not count in the last rollout
             self._last_episode_starts = np.ones(env.num_envs, dtype=bool)
-        return AfterEpisodes(rollout_buffer, self.n_episodes, env.num_envs)
+        return self._make_end(rollout_buffer, n_rollout_steps)
 
     def _needs_new_noise(self, n_steps: int) -> bool:
         """Tell whether gSDE's noise is due to be sampled anew.
@@ -131,6 +201,17 @@ class RolloutCollector(OnPolicyAlgorithm):
             return self.policy.unscale_action(actions)
         clipped: np.ndarray = actions.clip(self.action_space.low, self.action_space.high)
         return clipped
+
+    def _as_stored(self, actions: np.ndarray) -> np.ndarray:
+        """Shape actions as SB3's buffers want them.
+
+        Args:
+            actions: Shape (n_envs, *action_shape).
+
+        Returns:
+            The same, of a Discrete space in shape (n_envs, 1).
+        """
+        return actions.reshape(-1, 1) if isinstance(self.action_space, spaces.Discrete) else actions
 
     @th.no_grad()
     def _log_probs_of(self, observations: Any, actions: np.ndarray) -> th.Tensor:

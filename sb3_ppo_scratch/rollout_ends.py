@@ -10,6 +10,8 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 
+from sb3_ppo_scratch.rollout_buffers import read_filled_part, write_filled_part
+
 
 class Step(NamedTuple):
     """One step of all environments."""
@@ -40,6 +42,18 @@ class RolloutEnd(Protocol):
     def finish(self, last_values: th.Tensor, dones: np.ndarray) -> None:
         """Fill in advantages; value estimates, shape (n_envs, 1), and dones, shape (n_envs,), of the last step."""
 
+    def cut(self, values: np.ndarray, dones: np.ndarray) -> None:
+        """End all episodes after the last step: what would have followed, shape (n_envs,), is added to their rewards.
+
+        Of those that have ended by themselves (dones, shape (n_envs,)) nothing would.
+        """
+
+    def get_state(self) -> dict[str, Any]:
+        """Read what has been filled in so far: a shape (n, n_envs, ...) for each array."""
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Fill in what another has read."""
+
 
 class AfterSteps:
     """A rollout of so many steps per environment, as stock PPO's: a `RolloutEnd`.
@@ -65,6 +79,20 @@ class AfterSteps:
     def finish(self, last_values: th.Tensor, dones: np.ndarray) -> None:
         """Fill in advantages; shapes (n_envs, 1) and (n_envs,)."""
         self._buffer.compute_returns_and_advantage(last_values=last_values, dones=dones)
+
+    def cut(self, values: np.ndarray, dones: np.ndarray) -> None:
+        """Add values, shape (n_envs,), to the last rewards of episodes that go on; see `RolloutEnd`."""
+        if self._buffer.pos > 0:  # else the last step was the last of the rollout before, whose end has done it
+            self._buffer.rewards[self._buffer.pos - 1][~dones] += values[~dones]
+
+    def get_state(self) -> dict[str, Any]:
+        """Read the buffer's filled part; see `RolloutEnd`."""
+        return {"n_left": self._n_left, "buffer": read_filled_part(self._buffer)}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Fill the buffer as far; see `RolloutEnd`."""
+        self._n_left = state["n_left"]
+        write_filled_part(self._buffer, state["buffer"])
 
 
 class AfterEpisodes:
@@ -95,6 +123,10 @@ class AfterEpisodes:
         """Keep a step, arrays of shape (n_envs, ...)."""
         self._steps.append(step)
         self._lengths += self._plays
+        self._count_ends(dones)
+
+    def _count_ends(self, dones: np.ndarray) -> None:
+        """Let environments whose episode has ended, shape (n_envs,), play another if one is left to be played."""
         for index in np.flatnonzero(self._plays & dones):
             if self._n_begun < self._n_episodes:
                 self._n_begun += 1
@@ -117,6 +149,27 @@ class AfterEpisodes:
             self._place(place, [each.cpu().numpy() if isinstance(each, th.Tensor) else each for each in arrays])
         buffer.pos, buffer.full = buffer.buffer_size, True
         buffer.compute_returns_and_advantage(last_values=th.zeros(1, 1), dones=np.ones(1, dtype=bool))
+
+    def cut(self, values: np.ndarray, dones: np.ndarray) -> None:
+        """Add values, shape (n_envs,), to the last rewards of episodes that go on, and count those; as `RolloutEnd`."""
+        if self._steps:
+            last = self._steps.pop()
+            rewards = last.rewards.copy()
+            rewards[~dones] += values[~dones]
+            self._steps.append(last._replace(rewards=rewards))
+            self._count_ends(~dones)
+
+    def get_state(self) -> dict[str, Any]:
+        """Read all steps, with tensors as arrays; see `RolloutEnd`."""
+        steps = [
+            step._replace(values=step.values.cpu(), log_probs=step.log_probs.cpu())._asdict() for step in self._steps
+        ]
+        return {"n_begun": self._n_begun, "plays": self._plays, "lengths": self._lengths, "steps": steps}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take over all steps; see `RolloutEnd`."""
+        self._n_begun, self._plays, self._lengths = state["n_begun"], state["plays"], state["lengths"]
+        self._steps = [Step(**step) for step in state["steps"]]
 
     def _place(self, place: np.ndarray, arrays: Any) -> None:
         """Write arrays, one per step, shape (n_envs, ...), into the buffer, environment after environment."""

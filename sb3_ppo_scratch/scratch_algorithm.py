@@ -22,7 +22,7 @@ from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
+from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_ppo_scratch import argument_checks as checks
@@ -34,8 +34,8 @@ from sb3_ppo_scratch.live_attributes import FloatOrSchedule, LiveAttributes
 from sb3_ppo_scratch.networks import remove_critic, share_trunk
 from sb3_ppo_scratch.observation_normalizer import attach_observation_normalizer, check_normalizable
 from sb3_ppo_scratch.policies import POLICIES
+from sb3_ppo_scratch.resumable_run import OF_A_RUN, ResumableRun
 from sb3_ppo_scratch.rollout_buffers import ScratchDictRolloutBuffer, ScratchRolloutBuffer, default_rollout_buffer_class
-from sb3_ppo_scratch.rollout_collector import RolloutCollector
 from sb3_ppo_scratch.torch_threads import TorchThreads, choose_threads, threads_restored, use_threads
 from sb3_ppo_scratch.update_choice import UpdateChoice
 from sb3_ppo_scratch.update_stats import UpdateStats, explained_variance
@@ -47,10 +47,8 @@ SelfAlgorithm = TypeVar("SelfAlgorithm", bound="ScratchAlgorithm")
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-NOT_SAVED = ("_choose_device", "_keep_buffer_class", "_update_choice", "_announced_update")
+NOT_SAVED = ("_choose_device", "_keep_buffer_class", "_update_choice", "_announced_update", *OF_A_RUN)
 """Attributes that a new model makes anew."""
-TB_LOG_NAME = "PPO"
-"""A run's name in TensorBoard; stock PPO's, so that what reads stock's logs reads these."""
 NOT_FOR_STOCK = "this_file_needs_sb3_ppo_scratch"
 """An argument that no rollout buffer has: in a file it stops stock PPO from continuing a run in another way."""
 Kwargs = dict[str, Any]
@@ -91,7 +89,7 @@ def with_chosen_threads(
     return with_threads
 
 
-class ScratchAlgorithm(LiveAttributes, RolloutCollector):
+class ScratchAlgorithm(LiveAttributes, ResumableRun):
     """An on-policy algorithm that still has to say what it learns from a rollout (`train`).
 
     Arguments that are not explained here are SB3's `OnPolicyAlgorithm`'s.
@@ -172,6 +170,7 @@ class ScratchAlgorithm(LiveAttributes, RolloutCollector):
         self.orthogonal_init = orthogonal_init
         self.adam_epsilon = adam_epsilon
         self._update_choice, self._announced_update = UpdateChoice(), ""
+        self._waiting = []
 
     @property
     def _n_transitions(self) -> int:
@@ -293,34 +292,14 @@ class ScratchAlgorithm(LiveAttributes, RolloutCollector):
         if self.verbose >= 1:
             print(f"Using {self.device} device" + (explain_device(self.policy) if self._choose_device else ""))
 
-    def learn(
-        self: SelfAlgorithm,
-        total_timesteps: int,
-        callback: MaybeCallback = None,
-        log_interval: int = 1,
-        tb_log_name: str = TB_LOG_NAME,
-        reset_num_timesteps: bool = True,
-        progress_bar: bool = False,
-    ) -> SelfAlgorithm:
-        """Learn from `total_timesteps` steps, rounded up to whole rollouts.
+    def _go_on(self, callback: BaseCallback) -> None:
+        """Learn to the end of the run, and notice if that has gone wrong in its last update.
 
         Args:
-            total_timesteps: Steps over all environments.
-            callback: SB3 callback, list of callbacks or function.
-            log_interval: Rollouts between two outputs of the log.
-            tb_log_name: Name of the run in TensorBoard (default: stock PPO's).
-            reset_num_timesteps: Whether to count steps from 0; False continues.
-            progress_bar: Whether to show a progress bar (tqdm and rich).
-
-        Returns:
-            The model itself.
-
-        Raises:
-            ValueError: If the policy has become NaN or infinite.
+            callback: The outermost.
         """
-        super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+        super()._go_on(callback)
         self._check_policy_is_finite()
-        return self
 
     def _check_policy_is_finite(self) -> None:
         """Notice what no rollout will: the policy's actions are validated while it acts, not while it is updated.
@@ -355,9 +334,8 @@ class ScratchAlgorithm(LiveAttributes, RolloutCollector):
         """
         if isinstance(rollout_buffer, ScratchRolloutBuffer | ScratchDictRolloutBuffer):
             rollout_buffer.estimator = self._estimator
-        if (
-            self.n_episodes is None and n_rollout_steps != rollout_buffer.buffer_size
-        ):  # a callback has changed `n_steps`
+        has_changed = self.n_episodes is None and n_rollout_steps != rollout_buffer.buffer_size
+        if has_changed and self._unfinished is None:  # by a callback
             checks.check_positive_integer("n_steps", n_rollout_steps, remedy="a callback has set it")
             rollout_buffer.buffer_size = n_rollout_steps
         steps_before, started = self.num_timesteps, time.perf_counter()
@@ -496,6 +474,7 @@ class ScratchAlgorithm(LiveAttributes, RolloutCollector):
         memo[id(self)] = duplicate
         logger = vars(self).get("_logger")
         memo[id(logger)] = logger
+        memo[id(self._callback)] = None
         duplicate.__dict__.update(copy.deepcopy(self.__dict__, memo))
         return duplicate
 

@@ -1,0 +1,88 @@
+"""The state of callbacks: what they have counted and found, and the random generators of their environments.
+
+What is here: finding all callbacks below one, reading and writing what they keep. What is not: SB3's and rl_zoo3's
+callbacks themselves. A callback of one's own may say by `get_state` and `set_state` what it keeps; else it is every
+attribute that is made of numbers and arrays.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_ppo_scratch.checkpoints.environment_states import read_generators, write_generators
+from sb3_ppo_scratch.checkpoints.state_tree import State, is_state
+from sb3_ppo_scratch.errors import ArgumentError
+
+NOT_KEPT = ("model", "parent", "locals", "globals", "verbose", "training_env")
+"""What a callback is given anew each time."""
+
+
+def callbacks_below(callback: BaseCallback) -> Iterator[BaseCallback]:
+    """List a callback and all that it calls, in a fixed order.
+
+    Args:
+        callback: The outermost.
+
+    Yields:
+        Each.
+    """
+    yield callback
+    for name, value in sorted(vars(callback).items()):
+        if name not in NOT_KEPT:
+            for each in value if isinstance(value, list) else [value]:
+                if isinstance(each, BaseCallback):
+                    yield from callbacks_below(each)
+
+
+def read_callbacks(callback: BaseCallback) -> State:
+    """Read what callbacks keep.
+
+    Args:
+        callback: The outermost.
+
+    Returns:
+        The state of each, with its class's name.
+    """
+    return [{"name": type(each).__name__, **_read(each)} for each in callbacks_below(callback)]
+
+
+def _read(callback: Any) -> dict[str, State]:
+    """Read what one callback keeps."""
+    if callable(getattr(callback, "get_state", None)):
+        return {"own": callback.get_state()}
+    attributes = {name: value for name, value in vars(callback).items() if name not in NOT_KEPT}
+    return {
+        "values": {name: value for name, value in attributes.items() if is_state(value) and not isinstance(value, str)},
+        "generators": {name: read_generators(value) for name, value in attributes.items() if isinstance(value, VecEnv)},
+    }
+
+
+def write_callbacks(callback: BaseCallback, states: State) -> None:
+    """Give callbacks what others have kept.
+
+    Args:
+        callback: The outermost of new ones.
+        states: What `read_callbacks` has read.
+
+    Raises:
+        ArgumentError: If they are not the same kinds of callbacks.
+    """
+    callbacks = list(callbacks_below(callback))
+    names, known = [type(each).__name__ for each in callbacks], [state["name"] for state in states]
+    if names != known:
+        raise ArgumentError(f"`callback` must be made of what the run's was, {known}, not {names}.")
+    for each, state in zip(callbacks, states, strict=True):
+        _write(each, state)
+
+
+def _write(callback: Any, state: State) -> None:
+    """Give one callback what another has kept."""
+    if "own" in state:
+        callback.set_state(state["own"])
+        return
+    vars(callback).update(state["values"])
+    for name, generators in state["generators"].items():
+        if generators is not None and isinstance(vars(callback).get(name), VecEnv):
+            write_generators(vars(callback)[name], generators)

@@ -1,0 +1,228 @@
+"""The file: SB3's zip of the model, and in it, beside SB3's own members, the state of the run.
+
+Any SB3 opens it as a model; what it holds beyond that is here: `run.json` (format, version, digests, state) and
+`arrays.bin`. What is here: writing it so that a crash at any moment leaves the old file or the new one, and reading it
+so that a damaged one is told from a good one. What is not: what the state says (`run_state.py`).
+"""
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+
+from sb3_ppo_scratch.checkpoints.state_tree import State, StateError, decode, encode
+from sb3_ppo_scratch.errors import ArgumentError
+
+FORMAT, VERSION = "sb3-ppo-scratch run", 1
+STATE, ARRAYS = "sb3_ppo_scratch/run.json", "sb3_ppo_scratch/arrays.bin"
+OWN_MEMBERS = (STATE, ARRAYS)
+DIGEST = b"sb3-ppo-scratch run, sha256 "
+"""Begins the zip's comment, which holds the digest of `run.json`, which holds those of all other members."""
+LARGEST_STATE = 1 << 28
+"""Bytes of `run.json` at most; arrays are not in it."""
+LARGEST_FACTOR = 4
+"""How many times as large as the file its members may be together."""
+UNFINISHED = ".writing"
+"""Ends the name of a file that is being written."""
+
+
+class CheckpointError(ArgumentError):
+    """A file from which no run can go on."""
+
+
+class DamagedCheckpointError(CheckpointError):
+    """A file that is not as it was written."""
+
+
+class NoRunError(CheckpointError):
+    """A sound file of a model, but without a run's state."""
+
+
+def write_checkpoint(path: Path, model: bytes, state: State) -> None:
+    """Write a checkpoint; whatever happens meanwhile, the file is the old one or the new one.
+
+    Args:
+        path: The file.
+        model: The model as SB3 saves it.
+        state: The run's state.
+
+    Raises:
+        OSError: If it cannot be written (the disk is full, say); the old file is still there.
+    """
+    write_safely(path, pack(model, state))
+
+
+def pack(model: bytes, state: State) -> bytes:
+    """Put a run's state beside its model.
+
+    Args:
+        model: The model as SB3 saves it.
+        state: The run's state.
+
+    Returns:
+        The whole file.
+    """
+    file = io.BytesIO(model)
+    text, arrays = encode(state)
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_STORED) as archive:
+        digests = {name: hashlib.sha256(archive.read(name)).hexdigest() for name in archive.namelist()}
+        digests[ARRAYS] = hashlib.sha256(arrays).hexdigest()
+        run = json.dumps({"format": FORMAT, "version": VERSION, "sha256": digests, "state": text}).encode()
+        archive.writestr(ARRAYS, arrays)
+        archive.writestr(STATE, run)
+        archive.comment = DIGEST + hashlib.sha256(run).hexdigest().encode()
+    return file.getvalue()
+
+
+def unpack(file: bytes) -> State:
+    """Read a run's state, once the whole file has turned out to be what was written.
+
+    Args:
+        file: The whole file.
+
+    Returns:
+        The state.
+
+    Raises:
+        DamagedCheckpointError: If it is not what was written.
+        NoRunError: If it is a model without a run.
+        CheckpointError: If it has been written by a newer version.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(file)) as archive:
+            _check_members(archive, len(file))
+            run = json.loads(_read_run(archive))
+            if run["format"] != FORMAT or not isinstance(run["version"], int):
+                raise DamagedCheckpointError(f"no state of a run: format {run['format']!r}")
+            if run["version"] > VERSION:
+                raise CheckpointError(
+                    f"it was written in format {run['version']} by a newer sb3-ppo-scratch; this one reads up to "
+                    f"{VERSION}: install the newer one."
+                )
+            others = {name: archive.read(name) for name in archive.namelist() if name != STATE}
+    except CheckpointError:
+        raise
+    except Exception as error:  # zipfile raises a dozen kinds for damaged files
+        raise DamagedCheckpointError(f"no sound zip file: {error or type(error).__name__}") from error
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in others.items()}
+    if digests != run["sha256"]:
+        raise DamagedCheckpointError("its members are not those that were written")
+    try:
+        return decode(run["state"], others[ARRAYS])
+    except StateError as error:
+        raise DamagedCheckpointError(str(error)) from error
+
+
+def _check_members(archive: zipfile.ZipFile, size: int) -> None:
+    """Refuse files that would take more memory than they have bytes, or hold a name twice.
+
+    Raises:
+        DamagedCheckpointError: If it is such a file.
+    """
+    names = archive.namelist()
+    if len(set(names)) < len(names):
+        raise DamagedCheckpointError("a member is there twice")
+    if sum(member.file_size for member in archive.infolist()) > LARGEST_FACTOR * size + LARGEST_STATE:
+        raise DamagedCheckpointError("its members are larger than the file can hold")
+
+
+def _read_run(archive: zipfile.ZipFile) -> bytes:
+    """Read `run.json`, and check it against the zip's comment.
+
+    Raises:
+        DamagedCheckpointError: If they disagree.
+        NoRunError: If there is none.
+    """
+    if STATE not in archive.namelist():
+        raise NoRunError("it holds a model, but no run that could go on; learn from it by `load` and `learn`.")
+    if archive.getinfo(STATE).file_size > LARGEST_STATE:
+        raise DamagedCheckpointError("its state is too large")
+    run = archive.read(STATE)
+    if archive.comment != DIGEST + hashlib.sha256(run).hexdigest().encode():
+        raise DamagedCheckpointError("its state is not the one that was written")
+    return run
+
+
+def read_checkpoint(path: Path) -> tuple[bytes, State]:
+    """Read a checkpoint.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The whole file, which SB3 reads the model from, and the run's state.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If it is damaged, holds no run, or was written by a newer version; the message names it.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no checkpoint {path}")
+    file = path.read_bytes()
+    try:
+        return file, unpack(file)
+    except CheckpointError as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+def holds_run(path: Path) -> bool:
+    """Tell whether a file says that it holds a run, sound or not.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Whether it does.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return STATE in archive.namelist()
+    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError):
+        return False
+
+
+def without_run(file: bytes) -> bytes:
+    """Leave the model alone.
+
+    Args:
+        file: A whole checkpoint.
+
+    Returns:
+        The same without what is not SB3's.
+    """
+    left = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(file)) as archive, zipfile.ZipFile(left, "w") as plain:
+        for member in archive.infolist():
+            if member.filename not in OWN_MEMBERS:
+                plain.writestr(member, archive.read(member))
+    return left.getvalue()
+
+
+def write_safely(path: Path, content: bytes) -> None:
+    """Write a file so that it is whole whenever it is there.
+
+    Args:
+        path: The file; its folder is made.
+        content: All of it.
+
+    Raises:
+        OSError: If it cannot be written; what was there before still is, and nothing unfinished is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + UNFINISHED)
+    try:
+        with unfinished.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the new name, too
+    finally:
+        os.close(folder)

@@ -1,0 +1,62 @@
+"""Ctrl-C while learning: heard at once, obeyed when the step is complete.
+
+What is here: that. What is not: Ctrl-C within a worker pool's calls (`vec_env/ctrl_c.py`), and other signals
+(`zoo/resume_option.py`).
+"""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+LOST_WORKER = (EOFError, ConnectionError)
+"""What SB3's `SubprocVecEnv` raises if a worker has ended, as its workers do when Ctrl-C reaches them."""
+
+
+@contextmanager
+def interrupts_held(wait: Callable[[Callable[[], None]], None]) -> Iterator[None]:
+    """Let Ctrl-C wait for the end of a step; a second one acts at once.
+
+    Changes nothing in threads other than the main one, and in programs that have a handler of their own.
+
+    Args:
+        wait: Takes what is to be done at the end of the step.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        KeyboardInterrupt: If Ctrl-C has ended the workers that a step was waiting for.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    has_come = False
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        nonlocal has_come
+        if has_come:
+            raise KeyboardInterrupt
+        has_come = True
+        wait(raise_interrupt)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    except LOST_WORKER as error:
+        if has_come:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def raise_interrupt() -> None:
+    """Do what Ctrl-C does.
+
+    Raises:
+        KeyboardInterrupt: Always.
+    """
+    raise KeyboardInterrupt

@@ -1,0 +1,206 @@
+"""A run that can stop between any two steps and go on later, in another process, to the same end bit for bit.
+
+What is here: SB3's loop over rollouts and updates, entered anew or in the middle, and when a checkpoint is written.
+What is not: the loop over steps (`rollout_collector.py`), and what a checkpoint holds (`checkpoints/`).
+"""
+
+import functools
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
+
+from sb3_ppo_scratch.checkpoints.checkpoint_file import pack, read_checkpoint, write_safely
+from sb3_ppo_scratch.checkpoints.environment_states import begin_anew, why_unreadable
+from sb3_ppo_scratch.checkpoints.run_state import draw_seed, read_run, write_run
+from sb3_ppo_scratch.checkpoints.state_tree import State
+from sb3_ppo_scratch.errors import ArgumentError
+from sb3_ppo_scratch.interrupts import interrupts_held
+from sb3_ppo_scratch.rollout_collector import RolloutCollector, UnfinishedRollout
+
+TB_LOG_NAME = "PPO"
+"""A run's name in TensorBoard; stock PPO's, so that what reads stock's logs reads these."""
+OF_A_RUN = ("_iteration", "_log_interval", "_callback", "_is_learning", "_to_resume", "_unfinished", "_waiting")
+"""Attributes that a checkpoint holds elsewhere, and a model's file does not."""
+
+
+class ResumableRun(RolloutCollector):
+    """An on-policy algorithm whose `learn` can be left and entered again."""
+
+    _iteration = 0
+    _log_interval: int | None = 1
+    _callback: BaseCallback | None = None
+    """The outermost callback of the last run."""
+    _is_learning = False
+    _to_resume: State = None
+    """The state of the run that this model was loaded for."""
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = TB_LOG_NAME,
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Learn from `total_timesteps` steps, rounded up to whole rollouts.
+
+        Args:
+            total_timesteps: Steps over all environments.
+            callback: SB3 callback, list of callbacks or function.
+            log_interval: Rollouts between two outputs of the log.
+            tb_log_name: Name of the run in TensorBoard (default: stock PPO's).
+            reset_num_timesteps: Whether to count steps from 0; False continues.
+            progress_bar: Whether to show a progress bar (tqdm and rich).
+
+        Returns:
+            The model itself.
+
+        Raises:
+            ValueError: If the policy has become NaN or infinite.
+            KeyboardInterrupt: At the end of the step in which Ctrl-C has come; a second one acts at once.
+        """
+        self._unfinished, self._to_resume = None, None
+        self._iteration, self._log_interval = 0, log_interval
+        total_timesteps, callback = self._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+        )
+        callback.on_training_start(locals(), globals())
+        self._go_on(callback)
+        return self
+
+    def resume(
+        self, callback: MaybeCallback = None, *, tb_log_name: str = TB_LOG_NAME, progress_bar: bool = False
+    ) -> Self:
+        """Go on with the run of a checkpoint, or with one that was interrupted, to its own end.
+
+        Args:
+            callback: Callbacks made as the run's were; what those had counted and found is given to them.
+            tb_log_name: Name of the run in TensorBoard.
+            progress_bar: Whether to show a progress bar (tqdm and rich).
+
+        Returns:
+            The model itself.
+
+        Raises:
+            ArgumentError: If there is no run to go on with, or environments or callbacks are not made as the run's.
+            ValueError: If the policy has become NaN or infinite.
+        """
+        if self.env is None:
+            raise ArgumentError("`resume` needs an environment; give one to `load_checkpoint`.")
+        if self._to_resume is None and self._unfinished is None and self.num_timesteps >= self._total_timesteps:
+            return self
+        left = self._total_timesteps - self.num_timesteps
+        total_timesteps, callback = self._setup_learn(left, callback, False, tb_log_name, progress_bar)
+        callback.on_training_start(locals(), globals())
+        if self._to_resume is not None:
+            write_run(self, callback, self._to_resume)
+            self._to_resume = None
+        self._go_on(callback)
+        return self
+
+    def _go_on(self, callback: BaseCallback) -> None:
+        """Collect rollouts and learn from them until the run's total is reached, or a callback ends it.
+
+        Args:
+            callback: The outermost.
+        """
+        assert self.env is not None
+        self._callback, self._is_learning = callback, True
+        try:
+            with interrupts_held(self.do_between_steps):
+                while self.num_timesteps < self._total_timesteps:
+                    if not self.collect_rollouts(self.env, callback, self.rollout_buffer, self.n_steps):
+                        break
+                    self._iteration += 1
+                    self._update_current_progress_remaining(self.num_timesteps, self._total_timesteps)
+                    if self._log_interval is not None and self._iteration % self._log_interval == 0:
+                        self.dump_logs(self._iteration)
+                    self.train()
+                self._do_what_waits()
+            callback.on_training_end()
+        finally:
+            self._is_learning = False
+            self._waiting.clear()
+
+    def do_between_steps(self, action: Callable[[], None]) -> None:
+        """Do something as soon as the step under way, if there is one, is complete; safe in a signal's handler.
+
+        Args:
+            action: What is to be done.
+        """
+        self._waiting.append(action)
+
+    def save_checkpoint(self, path: str | Path) -> None:
+        """Write everything from which the run goes on as if nothing had happened.
+
+        While learning it is written when the step under way is complete: before the next one, or at the end of the run.
+        Where environments have no state that could be read (Box2D's, for one), all episodes are cut there, as by a time
+        limit, and new ones begin; a run with the same checkpoints that goes through undisturbed is the same.
+
+        Args:
+            path: The file, a zip that SB3 opens as a model, too.
+
+        Raises:
+            OSError: If it cannot be written; a file that was there before still is.
+        """
+        write = functools.partial(self._write_checkpoint, Path(path))
+        if self._is_learning:
+            self.do_between_steps(write)
+        else:
+            write()
+
+    def _write_checkpoint(self, path: Path) -> None:
+        """Write a checkpoint, now."""
+        seed = None
+        if self._unfinished is not None and self.env is not None and why_unreadable(self.env):
+            self._cut_episodes(self._unfinished)
+            seed = draw_seed()
+        model = io.BytesIO()
+        self.save(model)
+        content = pack(model.getvalue(), read_run(self, self._callback, seed))
+        if seed is not None:
+            assert self.env is not None
+            self._last_obs = begin_anew(self.env, seed)
+        write_safely(path, content)
+
+    def _cut_episodes(self, rollout: UnfinishedRollout) -> None:
+        """End all episodes where they are, as a time limit would."""
+        values = self._choose_actor().values(self._last_obs).cpu().numpy().reshape(-1)
+        bootstraps = self._bootstraps and self.timeout_bootstrap
+        rollout.end.cut(values * (self.gamma if bootstraps else 0.0), self._last_episode_starts)
+        self._last_episode_starts = np.ones(self.n_envs, dtype=bool)
+
+    @classmethod
+    def load_checkpoint(
+        cls,
+        path: str | Path,
+        env: GymEnv | None = None,
+        device: th.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+    ) -> Self:
+        """Load a model together with its run; `resume` then goes on with that.
+
+        Args:
+            path: What `save_checkpoint` has written.
+            env: Environments made as the run's were.
+            device: Where to load the parameters.
+            custom_objects: As for `load`.
+
+        Returns:
+            The model.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            CheckpointError: If the file is damaged, holds no run, or was written by a newer version.
+        """
+        content, state = read_checkpoint(Path(path))
+        model = cls.load(io.BytesIO(content), env, device, custom_objects)
+        model._to_resume = state
+        return model
