@@ -1,12 +1,20 @@
 """Callbacks for any SB3 algorithm.
 
-What is here: the end of a run that has reached its goal. What is not: SB3's own callbacks.
+What is here: the end of a run that has reached its goal, and checkpoints from which a run goes on. What is not: SB3's
+own callbacks.
 """
+
+import functools
+import warnings
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_ppo_scratch.argument_checks import check_finite, check_positive_integer
+from sb3_ppo_scratch.checkpoints.folder import PREFIX, checkpoint_path, thin_out
+from sb3_ppo_scratch.errors import ArgumentTypeError
 
 
 class StopWhenSolved(BaseCallback):
@@ -55,3 +63,68 @@ class StopWhenSolved(BaseCallback):
                 f"after {self.num_timesteps} steps"
             )
         return False
+
+
+class SaveCheckpoints(BaseCallback):
+    """Writes checkpoints from which a run goes on as if nothing had happened (`PPOScratch.load_checkpoint`).
+
+    Each is a model's file, too, with the name that SB3's `CheckpointCallback` gives it. If one cannot be written (the
+    disk is full, say), that is said, and training goes on.
+
+    Args:
+        save_freq: Calls, which are steps of each environment, from one to the next.
+        save_path: Where they go; the folder is made.
+        name_prefix: Begins their names.
+        keep: How many stay; of older ones only the model is kept.
+        verbose: 1: say so each time.
+    """
+
+    def __init__(
+        self, save_freq: int, save_path: str | Path, name_prefix: str = PREFIX, keep: int = 3, verbose: int = 0
+    ) -> None:
+        """Check and store the arguments.
+
+        Raises:
+            ValueError: If a number is too small.
+            TypeError: If it is no integer.
+        """
+        super().__init__(verbose)
+        check_positive_integer("save_freq", save_freq, remedy="10000 is usual")
+        check_positive_integer("keep", keep, remedy="3 is usual")
+        self.save_freq, self.save_path, self.name_prefix, self.keep = save_freq, Path(save_path), name_prefix, keep
+
+    def _init_callback(self) -> None:
+        """Check that the model can write checkpoints.
+
+        Raises:
+            ArgumentTypeError: If it is no algorithm of this project.
+        """
+        if not hasattr(self.model, "save_checkpoint"):
+            raise ArgumentTypeError(f"{type(self.model).__name__} writes no checkpoints; PPOScratch does.")
+
+    def _on_step(self) -> bool:
+        """Have one written, at the end of this step, if it is time.
+
+        Returns:
+            True: training goes on.
+        """
+        if self.n_calls % self.save_freq == 0:
+            model: Any = self.model
+            model.do_between_steps(functools.partial(self.save, model))
+        return True
+
+    def save(self, model: Any) -> None:
+        """Write one.
+
+        Args:
+            model: The algorithm.
+        """
+        path = checkpoint_path(self.save_path, model.num_timesteps, self.name_prefix)
+        try:
+            model.save_checkpoint(path)
+            thin_out(self.save_path, self.keep, self.name_prefix)
+        except OSError as error:
+            warnings.warn(f"{path} could not be written ({error}); training goes on.", stacklevel=2)
+        else:
+            if self.verbose >= 1:
+                print(f"Saving a checkpoint to {path}")

@@ -25,7 +25,16 @@ from sb3_ppo_scratch.rollout_collector import RolloutCollector, UnfinishedRollou
 
 TB_LOG_NAME = "PPO"
 """A run's name in TensorBoard; stock PPO's, so that what reads stock's logs reads these."""
-OF_A_RUN = ("_iteration", "_log_interval", "_callback", "_is_learning", "_to_resume", "_unfinished", "_waiting")
+OF_A_RUN = (
+    "_iteration",
+    "_log_interval",
+    "_callback",
+    "_is_learning",
+    "_to_resume",
+    "_unfinished",
+    "_waiting",
+    "_is_between_steps",
+)
 """Attributes that a checkpoint holds elsewhere, and a model's file does not."""
 
 
@@ -151,7 +160,7 @@ class ResumableRun(RolloutCollector):
             OSError: If it cannot be written; a file that was there before still is.
         """
         write = functools.partial(self._write_checkpoint, Path(path))
-        if self._is_learning:
+        if self._is_learning and not self._is_between_steps:
             self.do_between_steps(write)
         else:
             write()

@@ -39,6 +39,8 @@ class RolloutCollector(OnPolicyAlgorithm):
     """The rollout under way; as of the last time that something was done between steps."""
     _waiting: list[Callable[[], None]]
     """What is to be done when the step under way is complete."""
+    _is_between_steps = False
+    """Whether that is being done."""
 
     _last_obs: Any
     _last_episode_starts: Any
@@ -120,8 +122,12 @@ class RolloutCollector(OnPolicyAlgorithm):
 
     def _do_what_waits(self) -> None:
         """Do what waits for the end of a step, in the order in which it came."""
-        while self._waiting:
-            self._waiting.pop(0)()
+        self._is_between_steps = True
+        try:
+            while self._waiting:
+                self._waiting.pop(0)()
+        finally:
+            self._is_between_steps = False
 
     def read_rollout(self) -> dict[str, Any] | None:
         """Read the rollout under way.

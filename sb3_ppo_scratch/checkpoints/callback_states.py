@@ -84,5 +84,5 @@ def _write(callback: Any, state: State) -> None:
         return
     vars(callback).update(state["values"])
     for name, generators in state["generators"].items():
-        if generators is not None and isinstance(vars(callback).get(name), VecEnv):
+        if isinstance(vars(callback).get(name), VecEnv):
             write_generators(vars(callback)[name], generators)

@@ -9,7 +9,6 @@ environment cannot be read (`run_state.py`).
 """
 
 import re
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -172,15 +171,16 @@ def write_environments(env: VecEnv, state: State) -> None:
     stack = find_stack(env)
     if set(stack.attributes) != set(state["attributes"]) or stack.has_own != (state["own"] is not None):
         raise ArgumentError(f"`env` is wrapped in another way than the run's: {env.env_method('__str__', indices=0)}")
-    env.reset()  # so that all is set up, and no seed waits for the next reset
+    if state["generators"] is None:
+        env.reset()
+    else:
+        write_generators(env, state["generators"])
     for name, values in state["attributes"].items():
         for index, value in enumerate(values):
             env.env_method("set_wrapper_attr", name, value, indices=index)
     if stack.has_own:
         for index, own in enumerate(state["own"]):
             env.env_method("set_state", own, indices=index)
-    if state["generators"] is not None:
-        write_generators(env, state["generators"])
     _write_vector_layers(env, state["vector_layers"])
 
 
@@ -191,22 +191,25 @@ def read_generators(env: VecEnv) -> State:
         env: The environments.
 
     Returns:
-        One state for each; None if they have none.
+        One state for each (None if they have none), and the seeds that wait for the next reset.
     """
-    if not env.has_attr(GENERATOR):
-        return None
-    return [read_generator(generator) for generator in env.get_attr(GENERATOR)]
+    states = None
+    if env.has_attr(GENERATOR):
+        states = [read_generator(generator) for generator in env.get_attr(GENERATOR)]
+    return {"states": states, "seeds": list(env.unwrapped._seeds)}
 
 
-def write_generators(env: VecEnv, states: Sequence[State]) -> None:
-    """Set the random generators of environments.
+def write_generators(env: VecEnv, state: State) -> None:
+    """Set the random generators of environments; they are reset.
 
     Args:
         env: The environments.
-        states: One for each.
+        state: What `read_generators` has read.
     """
-    for index, state in enumerate(states):
-        env.env_method("set_wrapper_attr", GENERATOR, make_generator(state), indices=index)
+    env.reset()  # so that all is set up, and no other seed waits
+    for index, generator in enumerate(state["states"] or ()):
+        env.env_method("set_wrapper_attr", GENERATOR, make_generator(generator), indices=index)
+    env.unwrapped._seeds = list(state["seeds"])
 
 
 def begin_anew(env: VecEnv, seed: int) -> Any:

@@ -1,0 +1,94 @@
+"""The checkpoints of a run's folder: their names, which of them goes on, and which become plain models.
+
+What is here: files. What is not: when they are written (`callbacks.py`).
+"""
+
+import re
+import warnings
+from pathlib import Path
+
+from sb3_ppo_scratch.checkpoints.checkpoint_file import (
+    CheckpointError,
+    NoRunError,
+    holds_run,
+    read_checkpoint,
+    without_run,
+    write_safely,
+)
+from sb3_ppo_scratch.checkpoints.state_tree import State
+from sb3_ppo_scratch.errors import ArgumentError
+
+PREFIX = "rl_model"
+"""rl_zoo3's name for models that are saved during a run."""
+
+
+def checkpoint_path(folder: Path, n_steps: int, prefix: str = PREFIX) -> Path:
+    """Name a checkpoint as SB3's `CheckpointCallback` names models.
+
+    Args:
+        folder: Where it lies.
+        n_steps: Steps of the run so far.
+        prefix: Begins the name.
+
+    Returns:
+        The path.
+    """
+    return folder / f"{prefix}_{n_steps}_steps.zip"
+
+
+def list_checkpoints(folder: Path, prefix: str = PREFIX) -> list[Path]:
+    """List the models of a folder that say that they hold a run, or cannot be read.
+
+    Args:
+        folder: Where they lie.
+        prefix: Begins their names.
+
+    Returns:
+        Them, from the last step to the first.
+    """
+    named = [(re.fullmatch(rf"{re.escape(prefix)}_(\d+)_steps\.zip", path.name), path) for path in folder.glob("*.zip")]
+    found = sorted(((int(match[1]), path) for match, path in named if match), reverse=True)
+    return [path for _, path in found]
+
+
+def newest_checkpoint(folder: Path, prefix: str = PREFIX) -> tuple[Path, State]:
+    """Find the last checkpoint that is sound, and warn of those that are not.
+
+    Args:
+        folder: Where they lie.
+        prefix: Begins their names.
+
+    Returns:
+        The file, and its run's state.
+
+    Raises:
+        ArgumentError: If there is none.
+    """
+    for path in list_checkpoints(folder, prefix):
+        state = _read_if_sound(path)
+        if state is not None:
+            return path, state
+    raise ArgumentError(f"{folder} holds no checkpoint of a run; `train --save-freq STEPS` writes some.")
+
+
+def _read_if_sound(path: Path) -> State:
+    """Read a run's state, or warn that it is damaged; None also for a model without a run."""
+    try:
+        return read_checkpoint(path)[1]
+    except NoRunError:
+        return None
+    except CheckpointError as error:
+        warnings.warn(f"{error}; the one before it is used.", stacklevel=3)
+        return None
+
+
+def thin_out(folder: Path, keep: int, prefix: str = PREFIX) -> None:
+    """Let all but the last checkpoints be models only, which take less room.
+
+    Args:
+        folder: Where they lie.
+        keep: How many stay whole.
+        prefix: Begins their names.
+    """
+    for path in [path for path in list_checkpoints(folder, prefix) if holds_run(path)][keep:]:
+        write_safely(path, without_run(path.read_bytes()))

@@ -1,0 +1,57 @@
+"""rl_zoo3's own YAML files, read without running anything that stands in them.
+
+What is here: a loader that knows the one Python object that rl_zoo3 writes, an ordered mapping. What is not: what is
+looked up in the files.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ORDERED = "tag:yaml.org,2002:python/object/apply:collections.OrderedDict"
+TUPLE = "tag:yaml.org,2002:python/tuple"
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """PyYAML's safe loader, with ordered mappings and tuples."""
+
+
+def _ordered(loader: yaml.SafeLoader, node: yaml.nodes.Node) -> dict[Any, Any]:
+    """Read `OrderedDict`'s one argument, a list of pairs."""
+    assert isinstance(node, yaml.nodes.SequenceNode)
+    pairs = loader.construct_sequence(node, deep=True)
+    return dict(pairs[0]) if pairs else {}
+
+
+def _tuple(loader: yaml.SafeLoader, node: yaml.nodes.Node) -> tuple[Any, ...]:
+    """Read a tuple."""
+    assert isinstance(node, yaml.nodes.SequenceNode)
+    return tuple(loader.construct_sequence(node, deep=True))
+
+
+_PlainLoader.add_constructor(ORDERED, _ordered)
+_PlainLoader.add_constructor(TUPLE, _tuple)
+
+
+def read_plain_yaml(path: Path) -> dict[str, Any]:
+    """Read a file of rl_zoo3's.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its mapping.
+
+    Raises:
+        ValueError: If it holds anything but numbers, text, lists and mappings, or no mapping.
+        FileNotFoundError: If there is no such file.
+    """
+    try:
+        content = yaml.load(path.read_text(), Loader=_PlainLoader)
+    except (yaml.YAMLError, AssertionError, TypeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} holds more than plain settings, or is damaged: {error}") from error
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path} holds no settings.")
+    return dict(content)

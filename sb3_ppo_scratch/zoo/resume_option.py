@@ -1,0 +1,295 @@
+"""`train --resume RUN_FOLDER`, `-i` with a file that was saved during a run, and what makes both possible.
+
+What is here: letting rl_zoo3's `ExperimentManager` write checkpoints, go on with one, and stop cleanly on a signal.
+What is not: checkpoints themselves (`checkpoints/`), and the other options (`commands.py`).
+"""
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from stable_baselines3.common.callbacks import CheckpointCallback
+from stable_baselines3.common.monitor import Monitor
+
+from sb3_ppo_scratch.callbacks import SaveCheckpoints
+from sb3_ppo_scratch.checkpoints.checkpoint_file import holds_run
+from sb3_ppo_scratch.checkpoints.folder import PREFIX, checkpoint_path, newest_checkpoint
+from sb3_ppo_scratch.checkpoints.state_tree import State
+from sb3_ppo_scratch.errors import ArgumentError
+from sb3_ppo_scratch.zoo import ALGORITHMS
+from sb3_ppo_scratch.zoo.plain_yaml import read_plain_yaml
+from sb3_ppo_scratch.zoo.saved_run import settings_below
+
+RECORD = "resume.json"
+"""Beside rl_zoo3's config.yml: the command line that began the run."""
+STOPPED = 75
+"""Exit status of a run that a signal has stopped and that can go on (`EX_TEMPFAIL`: try again later)."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def take_resume(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """Take the option off a command line.
+
+    Args:
+        arguments: A command line of `train`.
+
+    Returns:
+        The run's folder, or None, and what is left.
+
+    Raises:
+        ArgumentError: If no folder follows, or anything else stands beside the option.
+
+    Example:
+        >>> take_resume(["--env", "CartPole-v1"])
+        (None, ['--env', 'CartPole-v1'])
+    """
+    left = list(arguments)
+    for position, word in enumerate(left):
+        name, equals, value = word.partition("=")
+        if name != "--resume":
+            continue
+        value = value if equals else "".join(left[position + 1 : position + 2])
+        del left[position : position + (1 if equals else 2)]
+        if not value or left:
+            raise ArgumentError("`--resume RUN_FOLDER` stands alone: the run goes on with the settings it began with.")
+        return Path(value), []
+    return None, left
+
+
+class Resumption:
+    """What is known about a run that goes on.
+
+    Args:
+        folder: The run's folder, as rl_zoo3 names it (`logs/ppo_scratch/CartPole-v1_1`).
+
+    Raises:
+        ArgumentError: If it holds no run that could go on.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        settings = settings_below(folder)
+        if not folder.is_dir() or len(settings) != 1 or not (settings[0] / RECORD).is_file():
+            raise ArgumentError(
+                f"{folder} is no folder of a run that `python -m sb3_ppo_scratch train` has begun "
+                "(logs/ALGORITHM/ENVIRONMENT_NUMBER)."
+            )
+        self.folder, self.settings = folder, settings[0]
+        self.checkpoint, self.state = newest_checkpoint(folder)
+
+    def arguments(self) -> list[str]:
+        """Build the command line that goes on: the one that began the run, with the checkpoint as its model.
+
+        Returns:
+            Words for rl_zoo3's `train`.
+        """
+        words = json.loads((self.settings / RECORD).read_text())["arguments"]
+        return [*words, "-i", str(self.checkpoint)]
+
+
+@contextmanager
+def resumable(manager: Any, arguments: Sequence[str], resumption: Resumption | None) -> Iterator[None]:
+    """Let rl_zoo3 write checkpoints while it trains an algorithm of this project, and go on with one.
+
+    Args:
+        manager: rl_zoo3's `ExperimentManager`.
+        arguments: The command line that is recorded, for a run that begins.
+        resumption: The run that goes on, or None.
+
+    Yields:
+        Nothing.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_replaced(manager, "create_callbacks", _with_checkpoints))
+        stack.enter_context(_replaced(manager, "_load_pretrained_agent", _loading_runs))
+        stack.enter_context(_replaced(manager, "learn", _learning_on))
+        if resumption is None:
+            stack.enter_context(_replaced(manager, "_save_config", _recording(arguments)))
+        else:
+            stack.enter_context(_replaced(manager, "create_log_folder", _in_folder(resumption)))
+            stack.enter_context(_replaced(manager, "read_hyperparameters", _saved_hyperparameters(resumption)))
+            stack.enter_context(_replaced(manager, "create_envs", _appending_to_monitors(resumption)))
+        yield
+
+
+Wrapped = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+@contextmanager
+def _replaced(manager: Any, name: str, replacement: Wrapped) -> Iterator[None]:
+    """Replace a method by one that wraps it, for a while."""
+    original = getattr(manager, name)
+    setattr(manager, name, replacement(original))
+    try:
+        yield
+    finally:
+        setattr(manager, name, original)
+
+
+def _with_checkpoints(original: Callable[..., None]) -> Callable[..., None]:
+    """Let `--save-freq` write checkpoints, under the names of the models that it writes otherwise."""
+
+    def create_callbacks(self: Any) -> None:
+        original(self)
+        if self.algo in ALGORITHMS:
+            self.callbacks = [_as_checkpoints(callback) for callback in self.callbacks]
+
+    return create_callbacks
+
+
+def _as_checkpoints(callback: Any) -> Any:
+    """Turn rl_zoo3's callback for `--save-freq` into this project's; leave all others."""
+    if type(callback) is not CheckpointCallback or callback.name_prefix != PREFIX:
+        return callback
+    return SaveCheckpoints(callback.save_freq, callback.save_path, verbose=callback.verbose)
+
+
+def _loading_runs(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Let `-i` load the run, too, if the file holds one."""
+
+    def _load_pretrained_agent(self: Any, hyperparams: dict[str, Any], env: Any) -> Any:
+        path = Path(self.trained_agent)
+        if self.algo not in ALGORITHMS or not holds_run(path):
+            return original(self, hyperparams, env)
+        from rl_zoo3.utils import ALGOS
+
+        model = ALGOS[self.algo].load_checkpoint(path, env=env, device=self.device)
+        print(f"{path} was saved during a run, which goes on: step {model.num_timesteps} of {model._total_timesteps}")
+        return model
+
+    return _load_pretrained_agent
+
+
+class _GoesOn:
+    """Stands for a loaded model where rl_zoo3 calls `learn`, and goes on with its run."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.env = model, model.env
+
+    def learn(self, _total_timesteps: int, *, callback: Any = None, **_keywords: Any) -> None:
+        """Go on; steps and log interval are the run's own."""
+        self.model.resume(callback)
+
+
+def _learning_on(original: Callable[..., None]) -> Callable[..., None]:
+    """Let `learn` go on with a run that was loaded, and stop cleanly on a signal."""
+
+    def learn(self: Any, model: Any) -> None:
+        if self.algo not in ALGORITHMS:
+            original(self, model)
+            return
+        with _stopping_cleanly(model, Path(self.save_path)):
+            original(self, model if model._to_resume is None else _GoesOn(model))
+
+    return learn
+
+
+class RunStopped(KeyboardInterrupt):
+    """A signal has stopped a run, which can go on."""
+
+
+@contextmanager
+def _stopping_cleanly(model: Any, folder: Path) -> Iterator[None]:
+    """Let SIGINT and SIGTERM complete the step, write a checkpoint and end the run.
+
+    Raises:
+        SystemExit: With the status `STOPPED`, if a signal has come.
+    """
+    stopped = []
+
+    def stop() -> None:
+        path = checkpoint_path(folder, model.num_timesteps)
+        model.save_checkpoint(path)
+        print(f"Stopped; `python -m sb3_ppo_scratch train --resume {folder}` goes on from {path}", file=sys.stderr)
+        raise RunStopped
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        if not stopped:
+            stopped.append(True)
+            model.do_between_steps(stop)
+
+    handlers = {number: signal.signal(number, note) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if stopped:
+        raise SystemExit(STOPPED)
+
+
+def _recording(arguments: Sequence[str]) -> Wrapped:
+    """Let the command line be written beside rl_zoo3's settings."""
+
+    def wrap(original: Callable[..., None]) -> Callable[..., None]:
+        def _save_config(self: Any, saved_hyperparams: dict[str, Any]) -> None:
+            original(self, saved_hyperparams)
+            if self.algo in ALGORITHMS:
+                Path(self.params_path, RECORD).write_text(json.dumps({"arguments": list(arguments)}))
+
+        return _save_config
+
+    return wrap
+
+
+def _in_folder(resumption: Resumption) -> Wrapped:
+    """Let everything be written where the run began."""
+
+    def wrap(original: Callable[..., None]) -> Callable[..., None]:
+        def create_log_folder(self: Any) -> None:
+            self.save_path, self.params_path = str(resumption.folder), str(resumption.settings)
+            original(self)
+
+        return create_log_folder
+
+    return wrap
+
+
+def _saved_hyperparameters(resumption: Resumption) -> Wrapped:
+    """Let the hyperparameters be those that the run began with, whatever the file says by now."""
+
+    def wrap(_original: Callable[..., Any]) -> Callable[..., Any]:
+        def read_hyperparameters(_self: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+            saved = read_plain_yaml(resumption.settings / "config.yml")
+            return dict(saved), dict(saved)
+
+        return read_hyperparameters
+
+    return wrap
+
+
+def _appending_to_monitors(resumption: Resumption) -> Wrapped:
+    """Let the monitor files go on after the episodes that the checkpoint knows."""
+
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        def create_envs(self: Any, n_envs: int, eval_env: bool = False, no_log: bool = False) -> Any:
+            if eval_env or no_log:
+                return original(self, n_envs, eval_env=eval_env, no_log=no_log)
+            cut_monitor_files(resumption.folder, resumption.state)
+            kwargs, self.monitor_kwargs = self.monitor_kwargs, {**self.monitor_kwargs, "override_existing": False}
+            try:
+                return original(self, n_envs, eval_env=False, no_log=False)
+            finally:
+                self.monitor_kwargs = kwargs
+
+        return create_envs
+
+    return wrap
+
+
+def cut_monitor_files(folder: Path, state: State) -> None:
+    """Take out of monitor files what came after a checkpoint.
+
+    Args:
+        folder: The run's folder.
+        state: The checkpoint's.
+    """
+    for index, returns in enumerate(state["environments"]["attributes"].get("episode_returns", ())):
+        path = folder / f"{index}.{Monitor.EXT}"
+        if path.is_file():
+            lines = path.read_text().splitlines(keepends=True)
+            path.write_text("".join(lines[: 2 + len(returns)]))  # a comment and the header come first
