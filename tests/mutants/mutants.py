@@ -1688,7 +1688,7 @@ EVIDENCE = [
     *mistakes_in(
         "benchmark.training.evaluation",
         (EVALUATION,),
-        ("clock-goes-on", "evaluations counted as training", "self._paused += time.perf_counter() - began", "pass"),
+        ("clock-goes-on", "evaluations counted as training", "self._paused += time.process_time() - began", "pass"),
         (
             "other-seeds-each-time",
             "evaluations go on with whatever seeds follow",

@@ -67,7 +67,7 @@ class EvaluationRecorder(BaseCallback):
 
     def _on_training_start(self) -> None:
         """Start the clock, and look at the policy before it has learned anything."""
-        self._started, self._paused, self._next = time.perf_counter(), 0.0, self.num_timesteps + self.every
+        self._started, self._paused, self._next = time.process_time(), 0.0, self.num_timesteps + self.every
         self._evaluate(self.n_episodes)
 
     def _on_step(self) -> bool:
@@ -94,7 +94,7 @@ class EvaluationRecorder(BaseCallback):
 
     def _evaluate(self, n_episodes: int) -> None:
         """Play episodes while the clock stands still."""
-        began = time.perf_counter()
+        began = time.process_time()
         if self._env is None:
             self._env = self._make_env()
         normalizer, own = self.model.get_vec_normalize_env(), unwrap_vec_normalize(self._env)
@@ -111,7 +111,7 @@ class EvaluationRecorder(BaseCallback):
         )
         if self.verbose >= 1:
             print(f"{self.num_timesteps} steps: mean return {sum(returns) / n_episodes:.1f} over {n_episodes} episodes")
-        self._paused += time.perf_counter() - began
+        self._paused += time.process_time() - began
 
     def _make_env(self) -> VecEnv:
         """Make environments like those of training, from what rl_zoo3 has written about the run.

@@ -23,7 +23,8 @@ METHOD = """## How it is measured
   best.
 - Solved: the first evaluation with a mean return of at least the threshold. Medians over seeds, in which a run that
   never gets there counts as longer than all others; in brackets the range.
-- Seconds are those of training alone: evaluations stop the clock, and the start of the process is not counted.
+- Seconds are the processor time of training alone, so that other work on the machine counts little: evaluations stop
+  the clock, and the start of the process is not counted. With one thread they are what an idle machine takes.
 - The return is the mean over seeds of the last policies' means, with the standard deviation over seeds."""
 
 

@@ -25,7 +25,7 @@ class EvaluationPoint:
 
     Args:
         steps: Steps trained, over all environments.
-        seconds: Seconds trained, without those of evaluations.
+        seconds: Seconds of processor time trained, without those of evaluations.
         returns: Of each episode, in the environment's own units.
         lengths: Of each episode, in steps.
     """
