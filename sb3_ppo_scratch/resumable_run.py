@@ -41,13 +41,20 @@ OF_A_RUN = (
 class ResumableRun(RolloutCollector):
     """An on-policy algorithm whose `learn` can be left and entered again."""
 
-    _iteration = 0
-    _log_interval: int | None = 1
-    _callback: BaseCallback | None = None
+    _iteration: int
+    """Rollouts of this run that are complete."""
+    _log_interval: int | None
+    _callback: BaseCallback | None
     """The outermost callback of the last run."""
-    _is_learning = False
-    _to_resume: State = None
+    _is_learning: bool
+    _to_resume: State
     """The state of the run that this model was loaded for."""
+
+    def _forget_run(self) -> None:
+        """Be as if there had been no run."""
+        self._iteration, self._log_interval, self._callback = 0, 1, None
+        self._to_resume, self._unfinished = None, None
+        self._waiting, self._is_learning, self._is_between_steps = [], False, False
 
     def learn(
         self,
@@ -75,8 +82,8 @@ class ResumableRun(RolloutCollector):
             ValueError: If the policy has become NaN or infinite.
             KeyboardInterrupt: At the end of the step in which Ctrl-C has come; a second one acts at once.
         """
-        self._unfinished, self._to_resume = None, None
-        self._iteration, self._log_interval = 0, log_interval
+        self._forget_run()
+        self._log_interval = log_interval
         total_timesteps, callback = self._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
         )

@@ -35,11 +35,11 @@ class UnfinishedRollout(NamedTuple):
 class RolloutCollector(OnPolicyAlgorithm):
     """An on-policy algorithm that lets an `Actor` act."""
 
-    _unfinished: UnfinishedRollout | None = None
+    _unfinished: UnfinishedRollout | None
     """The rollout under way; as of the last time that something was done between steps."""
     _waiting: list[Callable[[], None]]
     """What is to be done when the step under way is complete."""
-    _is_between_steps = False
+    _is_between_steps: bool
     """Whether that is being done."""
 
     _last_obs: Any
@@ -81,6 +81,7 @@ class RolloutCollector(OnPolicyAlgorithm):
         while not end.is_complete():
             if self._waiting:
                 self._pause(UnfinishedRollout(end, n_steps))
+                continue
             if self._needs_new_noise(n_steps):
                 self.policy.reset_noise(env.num_envs)
             obs_tensor, actions, values, log_probs = actor.act(self._last_obs)

@@ -170,7 +170,7 @@ class ScratchAlgorithm(LiveAttributes, ResumableRun):
         self.orthogonal_init = orthogonal_init
         self.adam_epsilon = adam_epsilon
         self._update_choice, self._announced_update = UpdateChoice(), ""
-        self._waiting = []
+        self._forget_run()
 
     @property
     def _n_transitions(self) -> int:

@@ -225,8 +225,8 @@ ROLLOUTS_AND_ADVANTAGES = [
         (
             "last-dones-lost",
             "bootstrap although the rollout's last step ended its episode",
-            "th.zeros_like(values), dones)",
-            "th.zeros_like(values), 0 * dones)",
+            "th.zeros_like(values), self._last_episode_starts)",
+            "th.zeros_like(values), 0 * self._last_episode_starts)",
         ),
         (
             "truncation-not-bootstrapped",
@@ -310,7 +310,7 @@ ROLLOUTS_AND_ADVANTAGES = [
         (
             "sde-noise-never-drawn-anew",
             "gSDE noise not drawn anew at a rollout's beginning",
-            "if self.use_sde:\n            self.policy.reset_noise(env.num_envs)\n        callback",
+            "if self.use_sde:\n                self.policy.reset_noise(env.num_envs)\n            callback",
             "callback",
         ),
         (
@@ -328,14 +328,14 @@ ROLLOUTS_AND_ADVANTAGES = [
         (
             "callback-cannot-stop",
             "a callback's False ignored",
-            "if not callback.on_step():\n                return False",
-            "callback.on_step()",
+            "goes_on = callback.on_step()",
+            "goes_on = callback.on_step() or True",
         ),
         (
             "callback-sees-nothing",
             "callbacks do not find a step's results among the local variables",
-            "callback.update_locals(locals())\n            if not callback",
-            "if not callback",
+            "callback.update_locals(locals())\n            goes_on",
+            "goes_on",
         ),
         (
             "replaced-policy-not-noticed",

@@ -1,0 +1,158 @@
+"""Tests of `checkpoint_file`: a file is what was written or is refused, and writing leaves the old one or the new one."""
+
+import io
+import json
+import os
+import resource
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sb3_ppo_scratch.checkpoints import checkpoint_file
+from sb3_ppo_scratch.checkpoints.checkpoint_file import (
+    ARRAYS,
+    STATE,
+    CheckpointError,
+    DamagedCheckpointError,
+    NoRunError,
+    holds_run,
+    pack,
+    read_checkpoint,
+    unpack,
+    without_run,
+    write_checkpoint,
+    write_safely,
+)
+
+
+@pytest.fixture
+def model() -> bytes:
+    """A zip as SB3 writes models."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("data", json.dumps({"num_timesteps": 3}))
+        archive.writestr("policy.pth", bytes(range(256)))
+    return file.getvalue()
+
+
+STATE_OF_RUN = {"steps": 3, "observations": np.arange(6.0)}
+
+
+def test_what_is_read_is_what_was_written(model: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "checkpoint.zip"
+    write_checkpoint(path, model, STATE_OF_RUN)
+    file, state = read_checkpoint(path)
+    assert state["steps"] == 3
+    assert np.array_equal(state["observations"], STATE_OF_RUN["observations"])
+    assert file == path.read_bytes()
+    assert holds_run(path)
+    assert [each.name for each in path.parent.iterdir()] == ["checkpoint.zip"]
+
+
+def test_the_models_members_are_as_they_were(model: bytes) -> None:
+    with zipfile.ZipFile(io.BytesIO(pack(model, {}))) as archive, zipfile.ZipFile(io.BytesIO(model)) as before:
+        assert archive.namelist() == [*before.namelist(), ARRAYS, STATE]
+        assert [archive.read(name) for name in before.namelist()] == [before.read(name) for name in before.namelist()]
+
+
+def test_without_its_run_it_is_a_model(model: bytes, tmp_path: Path) -> None:
+    plain = without_run(pack(model, STATE_OF_RUN))
+    with zipfile.ZipFile(io.BytesIO(plain)) as archive:
+        assert archive.namelist() == ["data", "policy.pth"]
+    (tmp_path / "plain.zip").write_bytes(plain)
+    assert not holds_run(tmp_path / "plain.zip")
+    with pytest.raises(NoRunError, match="no run that could go on"):
+        unpack(plain)
+
+
+def test_every_changed_byte_is_noticed_or_means_nothing(model: bytes) -> None:
+    file = pack(model, STATE_OF_RUN)
+    noticed = 0
+    for place in range(len(file)):
+        changed = bytearray(file)
+        changed[place] ^= 0x40
+        try:
+            state = unpack(bytes(changed))
+        except CheckpointError:
+            noticed += 1
+        else:  # a date in the zip's directory, say
+            assert state["steps"] == 3
+            assert np.array_equal(state["observations"], STATE_OF_RUN["observations"])
+    assert noticed > 0.8 * len(file)
+
+
+def test_every_cut_is_noticed(model: bytes) -> None:
+    file = pack(model, STATE_OF_RUN)
+    for length in range(len(file)):
+        with pytest.raises(CheckpointError, match=r"no sound zip|no run|not the one|not those"):
+            unpack(file[:length])
+
+
+def rewrite(file: bytes, **replaced: bytes) -> bytes:
+    """Replace members and leave the comment as it was."""
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(file)) as archive, zipfile.ZipFile(changed, "w") as copy:
+        for name in archive.namelist():
+            copy.writestr(name, replaced.get(name, archive.read(name)))
+        copy.comment = archive.comment
+    return changed.getvalue()
+
+
+def test_members_of_another_file_are_noticed(model: bytes) -> None:
+    with pytest.raises(DamagedCheckpointError, match="not those that were written"):
+        unpack(rewrite(pack(model, STATE_OF_RUN), data=b"{}"))
+    with pytest.raises(DamagedCheckpointError, match="not the one that was written"):
+        unpack(rewrite(pack(model, STATE_OF_RUN), **{STATE: b"{}"}))
+
+
+def test_a_newer_format_is_refused_by_name(model: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(checkpoint_file, "VERSION", 2)
+    write_checkpoint(tmp_path / "new.zip", model, STATE_OF_RUN)
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match=r"new\.zip: it was written in format 2 by a newer"):
+        read_checkpoint(tmp_path / "new.zip")
+
+
+def test_a_member_that_is_there_twice_is_refused(model: bytes) -> None:
+    file = io.BytesIO(pack(model, STATE_OF_RUN))
+    with zipfile.ZipFile(file, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("data", "{}")
+    with pytest.raises(DamagedCheckpointError, match="a member is there twice"):
+        unpack(file.getvalue())
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint .*nothing\.zip"):
+        read_checkpoint(tmp_path / "nothing.zip")
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_what_fails_leaves_the_old_file_and_nothing_else(
+    call: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "checkpoint.zip"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(*((os, "fsync") if call == "fsync" else (Path, "replace")), fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_safely(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["checkpoint.zip"]
+
+
+def test_a_file_that_may_not_grow_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.zip"
+    path.write_bytes(b"old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_safely(path, bytes(10_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["checkpoint.zip"]
