@@ -105,7 +105,7 @@ class ResumableRun(RolloutCollector):
             The model itself.
 
         Raises:
-            ArgumentError: If there is no run to go on with, or environments or callbacks are not made as the run's.
+            ArgumentError: If there is no environment, or it is not made as the run's.
             ValueError: If the policy has become NaN or infinite.
         """
         if self.env is None:

@@ -5,18 +5,21 @@ callbacks themselves. A callback of one's own may say by `get_state` and `set_st
 attribute that is made of numbers and arrays.
 """
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_ppo_scratch.checkpoints.environment_states import read_generators, write_generators
 from sb3_ppo_scratch.checkpoints.state_tree import State, is_state
-from sb3_ppo_scratch.errors import ArgumentError
 
 NOT_KEPT = ("model", "parent", "locals", "globals", "verbose", "training_env")
 """What a callback is given anew each time."""
+
+KEEP_NOTHING = (CallbackList, ConvertCallback, ProgressBarCallback)
+"""Callbacks that may be there or not."""
 
 
 def callbacks_below(callback: BaseCallback) -> Iterator[BaseCallback]:
@@ -60,21 +63,34 @@ def _read(callback: Any) -> dict[str, State]:
 
 
 def write_callbacks(callback: BaseCallback, states: State) -> None:
-    """Give callbacks what others have kept.
+    """Give callbacks what others have kept, and warn if they are not the same ones.
 
     Args:
         callback: The outermost of new ones.
-        states: What `read_callbacks` has read.
-
-    Raises:
-        ArgumentError: If they are not the same kinds of callbacks.
+        states: What `read_callbacks` has read. The first of each name gets the first's, and so on.
     """
-    callbacks = list(callbacks_below(callback))
-    names, known = [type(each).__name__ for each in callbacks], [state["name"] for state in states]
-    if names != known:
-        raise ArgumentError(f"`callback` must be made of what the run's was, {known}, not {names}.")
-    for each, state in zip(callbacks, states, strict=True):
-        _write(each, state)
+    left: dict[str, list[State]] = {}
+    for state in states:
+        left.setdefault(state["name"], []).append(state)
+    new = []
+    for each in callbacks_below(callback):
+        name = type(each).__name__
+        if left.get(name):
+            _write(each, left[name].pop(0))
+        elif type(each) not in KEEP_NOTHING:
+            new.append(name)
+    missing = [name for name, others in left.items() if others and name not in map(_name, KEEP_NOTHING)]
+    if new or missing:
+        warnings.warn(
+            f"The run that goes on had other callbacks: {new} begin anew, {missing} are missing. What is learned is "
+            "the same unless they have a part in it.",
+            stacklevel=2,
+        )
+
+
+def _name(kind: type) -> str:
+    """A class's name."""
+    return kind.__name__
 
 
 def _write(callback: Any, state: State) -> None:

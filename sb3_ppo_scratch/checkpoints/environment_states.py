@@ -12,8 +12,6 @@ import re
 from typing import Any, NamedTuple
 
 import gymnasium as gym
-from gymnasium import wrappers as gym_wrappers
-from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import (
     VecCheckNan,
@@ -29,7 +27,6 @@ from stable_baselines3.common.vec_env import (
 from sb3_ppo_scratch.checkpoints.random_states import make_generator, read_generator
 from sb3_ppo_scratch.checkpoints.state_tree import State
 from sb3_ppo_scratch.errors import ArgumentError
-from sb3_ppo_scratch.wrappers import BinAction, ScaleReward
 
 VECTOR_LAYERS: dict[type[VecEnvWrapper], tuple[str, ...]] = {
     VecNormalize: ("obs_rms", "ret_rms", "returns", "old_obs", "old_reward"),
@@ -40,24 +37,18 @@ VECTOR_LAYERS: dict[type[VecEnvWrapper], tuple[str, ...]] = {
     VecCheckNan: (),
 }
 """SB3's wrappers around vectorised environments, and where their state is."""
-LAYERS: dict[type[gym.Wrapper[Any, Any, Any, Any]], tuple[str, ...]] = {
-    Monitor: (
-        "rewards",
-        "needs_reset",
-        "episode_returns",
-        "episode_lengths",
-        "episode_times",
-        "total_steps",
-        "current_reset_info",
-        "t_start",
-    ),
-    gym_wrappers.TimeLimit: ("_elapsed_steps",),
-    gym_wrappers.OrderEnforcing: (),
-    gym_wrappers.PassiveEnvChecker: (),
-    ScaleReward: (),
-    BinAction: (),
+MONITOR = ("rewards", "needs_reset", "episode_returns", "episode_lengths", "episode_times", "total_steps")
+LAYERS: dict[str, tuple[str, ...]] = {
+    "Monitor": (*MONITOR, "current_reset_info", "t_start"),
+    "TimeLimit": ("_elapsed_steps",),
+    "PatchedTimeLimit": ("_elapsed_steps",),
+    "OrderEnforcing": (),
+    "PassiveEnvChecker": (),
+    "ScaleReward": (),
+    "BinAction": (),
 }
-"""Wrappers around single environments, and where their state is; a reset has done the rest."""
+"""Wrappers around single environments, and where their state is; a reset has done the rest. rl_zoo3 has a time limit of
+its own, which it puts in the place of Gymnasium's; classes are not compared, since workers may have the other one."""
 ENVIRONMENTS = {
     "CartPoleEnv": ("gymnasium.envs.classic_control.cartpole", ("state", "steps_beyond_terminated")),
     "MountainCarEnv": ("gymnasium.envs.classic_control.mountain_car", ("state",)),
@@ -96,15 +87,13 @@ def find_stack(env: VecEnv) -> Stack:
     except (ArgumentError, AttributeError, NotImplementedError):  # no single environments to ask
         return Stack((), has_own=False, unknown=(type(env.unwrapped).__name__,))
     *wrapper_names, base, env_id = _names(description)
-    known = {layer.__name__: layer for layer in LAYERS}
     attributes: list[str] = []
     unknown: list[str] = []
     for name in wrapper_names:
-        layer = known.get(name)
-        if layer is None or wrapper_names.count(name) > 1 or not env.env_is_wrapped(layer, indices=0)[0]:
-            unknown.append(name)
+        if name in LAYERS and wrapper_names.count(name) == 1 and all(map(env.has_attr, LAYERS[name])):
+            attributes += LAYERS[name]
         else:
-            attributes += LAYERS[layer]
+            unknown.append(name)
     if _is_classic_control(base, env_id):
         attributes += ENVIRONMENTS[base][1]
     else:

@@ -157,7 +157,8 @@ def _loading_runs(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(self, hyperparams, env)
         from rl_zoo3.utils import ALGOS
 
-        model = ALGOS[self.algo].load_checkpoint(path, env=env, device=self.device)
+        algorithm: Any = ALGOS[self.algo]
+        model = algorithm.load_checkpoint(path, env=env, device=self.device)
         print(f"{path} was saved during a run, which goes on: step {model.num_timesteps} of {model._total_timesteps}")
         return model
 
@@ -199,7 +200,7 @@ def _stopping_cleanly(model: Any, folder: Path) -> Iterator[None]:
     Raises:
         SystemExit: With the status `STOPPED`, if a signal has come.
     """
-    stopped = []
+    stopped: list[bool] = []
 
     def stop() -> None:
         path = checkpoint_path(folder, model.num_timesteps)

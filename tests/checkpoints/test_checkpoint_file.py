@@ -1,4 +1,4 @@
-"""Tests of `checkpoint_file`: a file is what was written or is refused, and writing leaves the old one or the new one."""
+"""Tests of `checkpoint_file`: a file is what was written or is refused; writing leaves the old one or the new one."""
 
 import io
 import json

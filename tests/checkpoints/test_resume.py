@@ -1,4 +1,4 @@
-"""A run that stops at a checkpoint and goes on ends where one that was not disturbed ends: parameters and log, bit for bit.
+"""A run that stops at a checkpoint and goes on ends as one that was not disturbed: parameters and log, bit for bit.
 
 Where the state of environments can be read, the run beside it writes no checkpoint at all. Where it cannot, it writes
 the same ones, and goes through.
@@ -266,11 +266,12 @@ def test_evaluations_go_on_too(tmp_path: Path) -> None:
     assert one.last_mean_reward == other.last_mean_reward
 
 
-def test_other_callbacks_are_refused_by_name(tmp_path: Path) -> None:
+def test_other_callbacks_are_named(tmp_path: Path) -> None:
     PPOScratch("MlpPolicy", cart_poles(), n_steps=N_STEPS).learn(100, callback=SaveAt(20, tmp_path / "run.zip"))
     model = PPOScratch.load_checkpoint(tmp_path / "run.zip", env=cart_poles())
-    with pytest.raises(ValueError, match=r"`callback` must be made of what the run's was, \['SaveAt'\]"):
-        model.resume()
+    evaluation = EvalCallback(make_vec_env("CartPole-v1", 1), eval_freq=1000)
+    with pytest.warns(UserWarning, match=r"other callbacks: \['EvalCallback'\] begin anew, \['SaveAt'\] are missing"):
+        model.resume(evaluation)
 
 
 def test_environments_made_otherwise_are_refused(tmp_path: Path) -> None:

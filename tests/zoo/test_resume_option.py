@@ -1,0 +1,140 @@
+"""Runs of `python -m sb3_ppo_scratch train` that are killed or stopped, and go on to the end of one that was not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch as th
+from stable_baselines3 import PPO
+
+from sb3_ppo_scratch import PPOScratch
+from sb3_ppo_scratch.__main__ import main
+from sb3_ppo_scratch.checkpoints.checkpoint_file import holds_run
+from sb3_ppo_scratch.zoo.plain_yaml import read_plain_yaml
+from sb3_ppo_scratch.zoo.resume_option import STOPPED, take_resume
+
+SECONDS = 120
+OPTIONS = ("--eval-freq", "3000", "--eval-episodes", "2", "--save-freq", "1000", "--seed", "1", "-n", "12000")
+
+
+def train(env: str, *options: str) -> None:
+    """Train in this process, in the working directory."""
+    main(["train", "--env", env, *OPTIONS, *options])
+
+
+def train_until(run: Path, env: str, number: signal.Signals) -> int:
+    """Train in another process, send it a signal once it has written two checkpoints, and return its exit status."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sb3_ppo_scratch", "train", "--env", env, *OPTIONS],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    end = time.monotonic() + SECONDS
+    while len(list(run.glob("rl_model_*_steps.zip"))) < 2 and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+    process.send_signal(number)
+    return process.wait(SECONDS)
+
+
+def assert_same_run(one: Path, other: Path, env: str) -> None:
+    """Assert that two runs have come to the same: parameters, evaluations, and all episodes but for their times."""
+    models = [PPOScratch.load(run / f"{env}.zip") for run in (one, other)]
+    parameters = zip(*(model.policy.state_dict().values() for model in models), strict=True)
+    assert all(th.equal(own, others) for own, others in parameters)
+    assert models[0].num_timesteps == models[1].num_timesteps
+    evaluations = [np.load(run / "evaluations.npz") for run in (one, other)]
+    assert all(np.array_equal(evaluations[0][name], evaluations[1][name]) for name in evaluations[0])
+    names = sorted(path.name for path in one.glob("*.monitor.csv"))
+    assert names
+    for name in names:
+        rows = [[line.rsplit(",", 1)[0] for line in (run / name).read_text().splitlines()[1:]] for run in (one, other)]
+        assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", "LunarLander-v2"])
+def test_a_run_that_was_killed_goes_on_as_if_nothing_had_happened(
+    env: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    train(env)
+    one, other = (Path("logs", "ppo_scratch", f"{env}_{number}") for number in (1, 2))
+    train_until(other, env, signal.SIGKILL)
+    assert not (other / f"{env}.zip").exists()
+    assert main(["train", "--resume", str(other)]) == 0
+    assert_same_run(one, other, env)
+
+
+def test_a_run_that_was_stopped_says_so_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    train("CartPole-v1")
+    one, other = (Path("logs", "ppo_scratch", f"CartPole-v1_{number}") for number in (1, 2))
+    status = train_until(other, "CartPole-v1", signal.SIGTERM)
+    assert status == STOPPED
+    assert len([path for path in other.glob("rl_model_*_steps.zip") if holds_run(path)]) >= 3
+    assert main(["train", "--resume", str(other)]) == 0
+    assert_same_run(one, other, "CartPole-v1")
+
+
+def test_files_saved_during_a_run_continue_it_and_others_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    train("CartPole-v1")
+    run = Path("logs", "ppo_scratch", "CartPole-v1_1")
+    main(["train", "--env", "CartPole-v1", "-i", str(run / "rl_model_11000_steps.zip"), "--eval-freq", "-1"])
+    assert (
+        "rl_model_11000_steps.zip was saved during a run, which goes on: step 11000 of 12000" in capsys.readouterr().out
+    )
+    assert (
+        PPOScratch.load(run / "CartPole-v1.zip").num_timesteps
+        == PPOScratch.load(run.with_name("CartPole-v1_2") / "CartPole-v1.zip").num_timesteps
+    )
+    main(["train", "--env", "CartPole-v1", "-i", str(run / "CartPole-v1.zip"), "-n", "512", "--eval-freq", "-1"])
+    assert PPOScratch.load(run.with_name("CartPole-v1_3") / "CartPole-v1.zip").num_timesteps == 512
+    assert "goes on" not in capsys.readouterr().out
+
+
+def test_stock_ppo_is_trained_as_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    main(["train", "--algo", "ppo", "--env", "CartPole-v1", "-n", "256", "--save-freq", "256", "--eval-freq", "-1"])
+    run = Path("logs", "ppo", "CartPole-v1_1")
+    assert PPO.load(run / "CartPole-v1.zip").num_timesteps == 256
+    assert not holds_run(run / "rl_model_256_steps.zip")
+
+
+def test_the_option_stands_alone() -> None:
+    assert take_resume(["--resume", "logs/x"]) == (Path("logs/x"), [])
+    assert take_resume(["--resume=logs/x"]) == (Path("logs/x"), [])
+    with pytest.raises(ValueError, match="stands alone"):
+        take_resume(["--resume", "logs/x", "--seed", "1"])
+    with pytest.raises(ValueError, match="stands alone"):
+        take_resume(["--resume"])
+
+
+def test_a_folder_of_no_run_ends_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--resume", str(tmp_path)]) == 2
+    assert "is no folder of a run that" in capsys.readouterr().err
+
+
+def test_plain_yaml_reads_what_rl_zoo3_writes_and_nothing_that_runs(tmp_path: Path) -> None:
+    path = tmp_path / "config.yml"
+    path.write_text("!!python/object/apply:collections.OrderedDict\n- - - n_steps\n    - 8\n  - - pair\n    - [1, 2]\n")
+    assert read_plain_yaml(path) == {"n_steps": 8, "pair": [1, 2]}
+    canary = tmp_path / "canary"
+    for hostile in (
+        f"!!python/object/apply:os.system ['touch {canary}']",
+        f"a: !!python/name:os.system ''\nb: {canary}",
+    ):
+        path.write_text(hostile)
+        with pytest.raises(ValueError, match=r"config\.yml holds more than plain settings"):
+            read_plain_yaml(path)
+    path.write_text("- 1")
+    with pytest.raises(ValueError, match="holds no settings"):
+        read_plain_yaml(path)
+    assert not canary.exists()
