@@ -240,6 +240,28 @@ class ReadableCounter(Counter):
         self.count, self.level = state["count"], state["level"]
 
 
+@pytest.mark.parametrize("bootstraps", [True, False])
+def test_an_episode_cut_by_a_checkpoint_is_worth_what_its_last_state_promises(bootstraps: bool, tmp_path: Path) -> None:
+    class Look(SaveAt):
+        seen: Any = None
+
+        def _on_step(self) -> bool:
+            if self.n_calls == self.at:
+                self.seen = self.locals["rewards"].copy(), self.locals["new_obs"].copy(), self.locals["dones"].copy()
+            return super()._on_step()
+
+        def _on_rollout_end(self) -> None:
+            rewards, observations, dones = self.seen
+            values = self.model.policy.predict_values(th.from_numpy(observations)).detach().numpy().ravel()
+            buffer = self.model.rollout_buffer
+            expected = rewards + self.model.gamma * values * ~dones * bootstraps
+            np.testing.assert_allclose(buffer.rewards[self.at - 1], expected, rtol=1e-6)
+            assert buffer.episode_starts[self.at].all()
+
+    model = PPOScratch("MlpPolicy", make_vec_env(Counter, N_ENVS), n_steps=N_STEPS, timeout_bootstrap=bootstraps)
+    model.learn(N_ENVS * N_STEPS, callback=Look(5, tmp_path / "run.zip"))
+
+
 @pytest.mark.parametrize(("env", "disturbs"), [(ReadableCounter, False), (Counter, True)])
 def test_environments_of_ones_own(env: type[Counter], disturbs: bool, tmp_path: Path) -> None:
     make = partial(make_vec_env, env, N_ENVS, seed=5)

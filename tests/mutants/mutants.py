@@ -52,6 +52,8 @@ EXPORT = "tests/export/test_export.py"
 GRADIENTS = "tests/tutorial/test_gradients.py"
 SEED_RUNS = "tests/tutorial/test_runs.py"
 DRAWING = "tests/tutorial/test_drawing.py"
+RESUME = "tests/checkpoints/test_resume.py"
+CHECKPOINT_FILE = "tests/checkpoints/test_checkpoint_file.py"
 
 
 @dataclass(frozen=True)
@@ -194,10 +196,10 @@ ROLLOUTS_AND_ADVANTAGES = [
     Mutant(
         "update-after-stop",
         "an update from an unfinished rollout",
-        ROLLOUT,
-        "if not continue_training:\n                break",
-        "if not continue_training:\n                self.rollout_buffer.full = True\n"
-        "                self.train()\n                break",
+        f"{OURS}.resumable_run",
+        "self.n_steps):\n                        break",
+        "self.n_steps):\n                        self.rollout_buffer.full = True\n"
+        "                        self.train()\n                        break",
     ),
     Mutant(
         "episode-statistics-lost",
@@ -1790,5 +1792,80 @@ EVIDENCE = [
     ),
 ]
 
-MUTANTS = (*ROLLOUTS_AND_ADVANTAGES, *UPDATES, *OWN_FEATURES_AND_FILES, *LADDER, *EVIDENCE)
+RELIABILITY = [
+    *mistakes_in(
+        "checkpoints.run_state",
+        (RESUME,),
+        ("random-states-forgotten", "random generators not restored", '    write_random_states(state["random"])\n', ""),
+        (
+            "noise-that-lasts-forgotten",
+            "gSDE's noise drawn anew on resuming",
+            "setattr(model.policy.action_dist, name, noise.to(model.device))",
+            "pass",
+        ),
+        (
+            "log-forgotten",
+            "what the logger had recorded is lost on resuming",
+            'getattr(model.logger, name).update(state["log"][name])',
+            "pass",
+        ),
+        (
+            "episodes-forgotten",
+            "means over episodes begin anew on resuming",
+            'deque(state["episodes"][name], ',
+            "deque([], ",
+        ),
+    ),
+    *mistakes_in(
+        "checkpoints.environment_states",
+        (RESUME,),
+        (
+            "environments-not-restored",
+            "environments begin anew where their state was read",
+            'env.env_method("set_wrapper_attr", name, value, indices=index)',
+            "pass",
+        ),
+        (
+            "vector-layers-not-restored",
+            "VecNormalize and the like begin anew",
+            '    _write_vector_layers(env, state["vector_layers"])\n',
+            "",
+        ),
+        (
+            "environments-generators-not-restored",
+            "environments draw other numbers on resuming",
+            'env.env_method("set_wrapper_attr", GENERATOR, make_generator(generator), indices=index)',
+            "pass",
+        ),
+    ),
+    *mistakes_in(
+        "resumable_run",
+        (RESUME,),
+        (
+            "cut-episodes-worth-nothing",
+            "what would have followed an episode that a checkpoint cuts counts nothing",
+            "values * (self.gamma if bootstraps else 0.0)",
+            "values * 0.0",
+        ),
+        (
+            "checkpoint-within-a-step",
+            "a checkpoint written before the step is complete",
+            "if self._is_learning and not self._is_between_steps:",
+            "if False:",
+        ),
+    ),
+    *mistakes_in(
+        "checkpoints.checkpoint_file",
+        (CHECKPOINT_FILE,),
+        (
+            "members-not-compared",
+            "members not compared with their digests",
+            'if digests != run["sha256"]:',
+            "if False:",
+        ),
+        ("old-file-overwritten", "a checkpoint overwrites the old one", "with unfinished.open", "with path.open"),
+    ),
+]
+
+MUTANTS = (*ROLLOUTS_AND_ADVANTAGES, *UPDATES, *OWN_FEATURES_AND_FILES, *LADDER, *EVIDENCE, *RELIABILITY)
 """Every mistake, in the order in which they are planted."""
