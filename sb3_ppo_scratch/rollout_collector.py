@@ -72,18 +72,13 @@ class RolloutCollector(OnPolicyAlgorithm):
         Callbacks find SB3's names among the local variables.
         """
         self.policy.set_training_mode(False)
-        if self._unfinished is None:
-            self._unfinished = UnfinishedRollout(self._begin_rollout(env, rollout_buffer, n_rollout_steps), 0)
-            if self.use_sde:
-                self.policy.reset_noise(env.num_envs)
-            callback.on_rollout_start()
-        (end, n_steps), actor = self._unfinished, self._choose_actor()
+        end, n_steps = self._unfinished or self._begin_rollout(env, callback, rollout_buffer, n_rollout_steps)
+        actor = self._choose_actor()
         while not end.is_complete():
             if self._waiting:
                 self._pause(UnfinishedRollout(end, n_steps))
                 continue
-            if self._needs_new_noise(n_steps):
-                self.policy.reset_noise(env.num_envs)
+            self._renew_noise(n_steps)
             obs_tensor, actions, values, log_probs = actor.act(self._last_obs)
             clipped_actions = self._within_action_space(actions)
             new_obs, rewards, dones, infos = env.step(clipped_actions)
@@ -105,9 +100,7 @@ class RolloutCollector(OnPolicyAlgorithm):
             if not goes_on:
                 self._pause(UnfinishedRollout(end, n_steps))
                 return False
-        values = actor.values(self._last_obs)
-        end.finish(values if self._bootstraps else th.zeros_like(values), self._last_episode_starts)
-        self._unfinished = None
+        values = self._end_rollout(actor, end)
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
@@ -166,32 +159,52 @@ class RolloutCollector(OnPolicyAlgorithm):
             return AfterSteps(rollout_buffer, n_rollout_steps)
         return AfterEpisodes(rollout_buffer, self.n_episodes, self.n_envs)
 
-    def _begin_rollout(self, env: VecEnv, rollout_buffer: RolloutBuffer, n_rollout_steps: int) -> RolloutEnd:
+    def _begin_rollout(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
+    ) -> UnfinishedRollout:
         """Empty the buffer, and bring the environments to where the rollout begins.
 
         Args:
             env: The training environments.
+            callback: It is told.
             rollout_buffer: The buffer to fill.
             n_rollout_steps: Steps per environment of a rollout that is counted in steps.
 
         Returns:
-            What fills the buffer.
+            The rollout.
         """
         if self.n_episodes is not None and not np.all(self._last_episode_starts):
             self._last_obs = env.reset()  # episodes that did not count in the last rollout
             self._last_episode_starts = np.ones(env.num_envs, dtype=bool)
-        return self._make_end(rollout_buffer, n_rollout_steps)
+        self._unfinished = UnfinishedRollout(self._make_end(rollout_buffer, n_rollout_steps), 0)
+        if self.use_sde:
+            self.policy.reset_noise(env.num_envs)
+        callback.on_rollout_start()
+        return self._unfinished
 
-    def _needs_new_noise(self, n_steps: int) -> bool:
-        """Tell whether gSDE's noise is due to be sampled anew.
+    def _renew_noise(self, n_steps: int) -> None:
+        """Sample gSDE's noise anew if it is due.
 
         Args:
             n_steps: Steps of this rollout so far.
+        """
+        if self.use_sde and self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0:
+            self.policy.reset_noise(self.n_envs)
+
+    def _end_rollout(self, actor: Actor, end: RolloutEnd) -> th.Tensor:
+        """Fill in advantages.
+
+        Args:
+            actor: Estimates values.
+            end: What has filled the buffer.
 
         Returns:
-            Whether it is.
+            Values of the observations after the last step, shape (n_envs, 1).
         """
-        return self.use_sde and self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0
+        values = actor.values(self._last_obs)
+        end.finish(values if self._bootstraps else th.zeros_like(values), self._last_episode_starts)
+        self._unfinished = None
+        return values
 
     def _within_action_space(self, actions: np.ndarray) -> np.ndarray:
         """Turn what the policy has sampled into what the environments accept.

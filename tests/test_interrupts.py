@@ -35,7 +35,7 @@ def small_model() -> PPOScratch:
 def test_the_step_is_completed_and_the_run_can_go_on(tmp_path: Path) -> None:
     whole = small_model().learn(192)
     model = small_model()
-    with pytest.raises(KeyboardInterrupt, match="^$"):
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
         model.learn(192, callback=InterruptAt(40))
     assert model.num_timesteps == 80
     assert model.rollout_buffer.pos == 8
@@ -48,14 +48,14 @@ def test_the_step_is_completed_and_the_run_can_go_on(tmp_path: Path) -> None:
 
 def test_a_second_one_acts_at_once() -> None:
     model = small_model()
-    with pytest.raises(KeyboardInterrupt, match="^$"):
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
         model.learn(192, callback=InterruptAt(40, times=2))
     assert model.rollout_buffer.pos == 7  # the step's transition has not been stored
 
 
 def test_one_in_the_last_step_comes_after_the_last_update() -> None:
     model = small_model()
-    with pytest.raises(KeyboardInterrupt, match="^$"):
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
         model.learn(64, callback=InterruptAt(32))
     assert model._n_updates == 10
 
@@ -88,7 +88,7 @@ def test_workers_that_ended_with_ctrl_c_are_no_other_error(error: type[Exception
                 signal.raise_signal(signal.SIGINT)
             raise error("worker 3")
 
-    with pytest.raises(KeyboardInterrupt, match="^$"):
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
         lose_worker(with_ctrl_c=True)
     assert len(waiting) == 1
     with pytest.raises(error, match="worker 3"):

@@ -11,6 +11,7 @@ import json
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from sb3_ppo_scratch.checkpoints.state_tree import State, StateError, decode, encode
 from sb3_ppo_scratch.errors import ArgumentError
@@ -91,17 +92,7 @@ def unpack(file: bytes) -> State:
         CheckpointError: If it has been written by a newer version.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(file)) as archive:
-            _check_members(archive, len(file))
-            run = json.loads(_read_run(archive))
-            if run["format"] != FORMAT or not isinstance(run["version"], int):
-                raise DamagedCheckpointError(f"no state of a run: format {run['format']!r}")
-            if run["version"] > VERSION:
-                raise CheckpointError(
-                    f"it was written in format {run['version']} by a newer sb3-ppo-scratch; this one reads up to "
-                    f"{VERSION}: install the newer one."
-                )
-            others = {name: archive.read(name) for name in archive.namelist() if name != STATE}
+        run, others = _open(file)
     except CheckpointError:
         raise
     except Exception as error:  # zipfile raises a dozen kinds for damaged files
@@ -113,6 +104,25 @@ def unpack(file: bytes) -> State:
         return decode(run["state"], others[ARRAYS])
     except StateError as error:
         raise DamagedCheckpointError(str(error)) from error
+
+
+def _open(file: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Read `run.json`, as far as it is understood, and all other members.
+
+    Raises:
+        CheckpointError: If it is damaged or of another kind; anything that `zipfile` raises if it is no zip.
+    """
+    with zipfile.ZipFile(io.BytesIO(file)) as archive:
+        _check_members(archive, len(file))
+        run = json.loads(_read_run(archive))
+        if run["format"] != FORMAT or not isinstance(run["version"], int):
+            raise DamagedCheckpointError(f"no state of a run: format {run['format']!r}")
+        if run["version"] > VERSION:
+            raise CheckpointError(
+                f"it was written in format {run['version']} by a newer sb3-ppo-scratch; this one reads up to "
+                f"{VERSION}: install the newer one."
+            )
+        return run, {name: archive.read(name) for name in archive.namelist() if name != STATE}
 
 
 def _check_members(archive: zipfile.ZipFile, size: int) -> None:

@@ -78,17 +78,26 @@ def _to_json(value: State, data: bytearray) -> Any:
     """
     if type(value) in PLAIN:
         return value
-    if type(value) is list and len(value) > LONG and set(map(type, value)) == {float}:
-        return ["floats", *_store(np.array(value), data)]
-    if isinstance(value, list | tuple):
-        return ["list" if isinstance(value, list) else "tuple", *(_to_json(each, data) for each in value)]
     if isinstance(value, Mapping):
         return ["dict", *([_check_key(key), _to_json(each, data)] for key, each in value.items())]
-    if isinstance(value, th.Tensor):
-        return ["tensor", *_store(value.detach().cpu().numpy(), data)]
-    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in KINDS:
-        return ["array" if isinstance(value, np.ndarray) else "scalar", *_store(np.asarray(value), data)]
+    kind = _kind_of_array(value)
+    if kind is not None:
+        array = value.detach().cpu().numpy() if isinstance(value, th.Tensor) else np.asarray(value)
+        return [kind, *_store(array, data)]
+    if isinstance(value, list | tuple):
+        return ["list" if isinstance(value, list) else "tuple", *(_to_json(each, data) for each in value)]
     raise ArgumentTypeError(f"a checkpoint holds numbers, text and arrays in lists and dicts, not {type(value)}.")
+
+
+def _kind_of_array(value: Any) -> str | None:
+    """Say how a value is written as bytes; None: it is not."""
+    if isinstance(value, th.Tensor):
+        return "tensor"
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in KINDS:
+        return "array" if isinstance(value, np.ndarray) else "scalar"
+    if type(value) is list and len(value) > LONG and set(map(type, value)) == {float}:
+        return "floats"
+    return None
 
 
 def _check_key(key: Any) -> int | str:

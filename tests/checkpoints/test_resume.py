@@ -75,7 +75,7 @@ def assert_same_end(one: ScratchAlgorithm, other: ScratchAlgorithm) -> None:
         assert all(th.equal(own[name], others[name]) for name in own)
 
 
-def check_resume(
+def assert_resumes(
     make: Make, path: Path, *, at: int, disturbs: bool = False, algorithm: Any = PPOScratch, **arguments: Any
 ) -> None:
     """Train undisturbed and in two halves, and compare."""
@@ -102,12 +102,12 @@ def cart_poles(vec_env: type[VecEnv] = DummyVecEnv, **arguments: Any) -> VecEnv:
 
 @pytest.mark.parametrize("at", [1, 15, 16, 17, 40])
 def test_wherever_in_a_rollout_it_stops(at: int, tmp_path: Path) -> None:
-    check_resume(cart_poles, tmp_path / "run.zip", at=at)
+    assert_resumes(cart_poles, tmp_path / "run.zip", at=at)
 
 
 @pytest.mark.parametrize("vec_env", [DummyVecEnv, SubprocVecEnv, ShardedVecEnv])
 def test_in_every_kind_of_vec_env(vec_env: type[VecEnv], tmp_path: Path) -> None:
-    check_resume(partial(cart_poles, vec_env), tmp_path / "run.zip", at=20)
+    assert_resumes(partial(cart_poles, vec_env), tmp_path / "run.zip", at=20)
 
 
 @pytest.mark.parametrize(
@@ -129,22 +129,22 @@ def test_in_every_kind_of_vec_env(vec_env: type[VecEnv], tmp_path: Path) -> None
     ],
 )
 def test_with_every_option(arguments: dict[str, Any], tmp_path: Path) -> None:
-    check_resume(cart_poles, tmp_path / "run.zip", at=20, **arguments)
+    assert_resumes(cart_poles, tmp_path / "run.zip", at=20, **arguments)
 
 
 @pytest.mark.parametrize("env_id", ["MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1", "Acrobot-v1"])
 def test_in_all_of_classic_control(env_id: str, tmp_path: Path) -> None:
-    check_resume(partial(make_vec_env, env_id, N_ENVS, seed=5), tmp_path / "run.zip", at=20)
+    assert_resumes(partial(make_vec_env, env_id, N_ENVS, seed=5), tmp_path / "run.zip", at=20)
 
 
 def test_with_noise_that_lasts(tmp_path: Path) -> None:
     make = partial(make_vec_env, "Pendulum-v1", N_ENVS, seed=5)
-    check_resume(make, tmp_path / "run.zip", at=20, use_sde=True)
-    check_resume(make, tmp_path / "again.zip", at=20, use_sde=True, sde_sample_freq=6)
+    assert_resumes(make, tmp_path / "run.zip", at=20, use_sde=True)
+    assert_resumes(make, tmp_path / "again.zip", at=20, use_sde=True, sde_sample_freq=6)
 
 
 def test_reinforce(tmp_path: Path) -> None:
-    check_resume(cart_poles, tmp_path / "run.zip", at=20, algorithm=ReinforceScratch, n_episodes=4, baseline="value")
+    assert_resumes(cart_poles, tmp_path / "run.zip", at=20, algorithm=ReinforceScratch, n_episodes=4, baseline="value")
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,8 @@ def test_reinforce(tmp_path: Path) -> None:
     ],
 )
 def test_in_wrapped_vec_envs(wrap: Callable[[VecEnv], VecEnv], tmp_path: Path) -> None:
-    check_resume(lambda: wrap(cart_poles()), tmp_path / "run.zip", at=20)
-    check_resume(lambda: wrap(landers()), tmp_path / "lander.zip", at=20, disturbs=True)
+    assert_resumes(lambda: wrap(cart_poles()), tmp_path / "run.zip", at=20)
+    assert_resumes(lambda: wrap(landers()), tmp_path / "lander.zip", at=20, disturbs=True)
 
 
 def test_in_a_vec_env_with_its_own_monitor(tmp_path: Path) -> None:
@@ -168,11 +168,11 @@ def test_in_a_vec_env_with_its_own_monitor(tmp_path: Path) -> None:
         env.seed(5)
         return env
 
-    check_resume(make, tmp_path / "run.zip", at=20)
+    assert_resumes(make, tmp_path / "run.zip", at=20)
 
 
 def test_with_scaled_rewards(tmp_path: Path) -> None:
-    check_resume(partial(cart_poles, wrapper_class=ScaleReward), tmp_path / "run.zip", at=20)
+    assert_resumes(partial(cart_poles, wrapper_class=ScaleReward), tmp_path / "run.zip", at=20)
 
 
 def landers(env_id: str = "LunarLander-v3") -> VecEnv:
@@ -187,12 +187,12 @@ def landers(env_id: str = "LunarLander-v3") -> VecEnv:
     ids=["plain", "episodes", "no-bootstrap", "normalized"],
 )
 def test_landers_begin_anew_at_a_checkpoint(arguments: dict[str, Any], at: int, tmp_path: Path) -> None:
-    check_resume(landers, tmp_path / "run.zip", at=at, disturbs=True, **arguments)
+    assert_resumes(landers, tmp_path / "run.zip", at=at, disturbs=True, **arguments)
 
 
 def test_continuous_landers(tmp_path: Path) -> None:
     make = partial(landers, "LunarLanderContinuous-v3")
-    check_resume(make, tmp_path / "run.zip", at=20, disturbs=True)
+    assert_resumes(make, tmp_path / "run.zip", at=20, disturbs=True)
 
 
 def test_episodes_cut_by_a_checkpoint_are_in_no_statistics(tmp_path: Path) -> None:
@@ -265,8 +265,8 @@ def test_an_episode_cut_by_a_checkpoint_is_worth_what_its_last_state_promises(bo
 @pytest.mark.parametrize(("env", "disturbs"), [(ReadableCounter, False), (Counter, True)])
 def test_environments_of_ones_own(env: type[Counter], disturbs: bool, tmp_path: Path) -> None:
     make = partial(make_vec_env, env, N_ENVS, seed=5)
-    check_resume(make, tmp_path / "run.zip", at=20, disturbs=disturbs)
-    check_resume(partial(make, vec_env_cls=SubprocVecEnv), tmp_path / "again.zip", at=20, disturbs=disturbs)
+    assert_resumes(make, tmp_path / "run.zip", at=20, disturbs=disturbs)
+    assert_resumes(partial(make, vec_env_cls=SubprocVecEnv), tmp_path / "again.zip", at=20, disturbs=disturbs)
 
 
 def test_evaluations_go_on_too(tmp_path: Path) -> None:

@@ -312,7 +312,7 @@ ROLLOUTS_AND_ADVANTAGES = [
         (
             "sde-noise-never-drawn-anew",
             "gSDE noise not drawn anew at a rollout's beginning",
-            "if self.use_sde:\n                self.policy.reset_noise(env.num_envs)\n            callback",
+            "if self.use_sde:\n            self.policy.reset_noise(env.num_envs)\n        callback",
             "callback",
         ),
         (
