@@ -3,10 +3,13 @@
 import copy
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecMonitor
 
 from sb3_ppo_scratch import PPOScratch, ReinforceScratch
 from sb3_ppo_scratch.callbacks import StopWhenSolved
@@ -159,6 +162,48 @@ def test_callback_stops_once_the_mean_return_is_reached() -> None:
     assert means[-1] >= 25
     assert all(mean < 25 for mean in means[:-1])
     assert model.num_timesteps == sum(returns)
+
+
+@pytest.mark.parametrize("reset_num_timesteps", [True, False])
+def test_callback_counts_the_episodes_of_its_own_run_only(reset_num_timesteps: bool) -> None:
+    callback = StopWhenSolved(threshold=-100, n_episodes=5)  # reached by any five episodes
+    runs = [model_of(n_episodes=1).learn(1000, callback, reset_num_timesteps=reset_num_timesteps) for _ in range(2)]
+    assert [run.num_timesteps for run in runs] == [3 + 5 + 4 + 7 + 3] * 2  # the first five episodes of `EndingsEnv`
+
+
+def test_callback_warns_once_in_each_run_if_nothing_reports_returns() -> None:
+    callback = StopWhenSolved(threshold=0)
+    model = ReinforceScratch("MlpPolicy", DummyVecEnv([lambda: EndingsEnv(ACTIONS["discrete"])] * 2))
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="or the VecEnv in VecMonitor") as caught:
+            model.learn(30, callback)
+        assert len(caught) == 1
+
+
+class LosesLives(VecEnvWrapper):
+    """Ends the agent's episode with every step, as lost lives do in Atari games, while those of the game go on."""
+
+    def reset(self) -> Any:
+        return self.venv.reset()
+
+    def step_wait(self) -> Any:
+        observations, rewards, dones, infos = self.venv.step_wait()
+        return observations, rewards, np.ones_like(dones), infos
+
+
+@pytest.mark.parametrize("monitor", ["around each", "around all"])
+def test_callback_waits_for_the_first_return_without_a_warning_where_a_monitor_is(
+    monitor: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    def make() -> gym.Env[Any, Any]:
+        env = EndingsEnv(ACTIONS["discrete"])
+        return Monitor(env) if monitor == "around each" else env
+
+    env: VecEnv = DummyVecEnv([make])
+    model = ReinforceScratch("MlpPolicy", LosesLives(env if monitor == "around each" else VecMonitor(env)))
+    model.learn(100, StopWhenSolved(threshold=-100, n_episodes=2))
+    assert model.num_timesteps == 3 + 5
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize("arguments", [{"threshold": float("nan")}, {"threshold": 1, "n_episodes": 0}])
