@@ -220,6 +220,13 @@ def test_binned_file_holds_the_continuous_landers_with_bins() -> None:
         ]
 
 
+def test_solved_file_is_the_monte_carlo_critics_with_a_stop() -> None:
+    with_stop = yaml.safe_load(hyperparams_file("ladder/stop_when_solved.yml").read_text())
+    stop = {"sb3_ppo_scratch.callbacks.StopWhenSolved": {"threshold": 200, "n_episodes": 10, "verbose": 1}}
+    assert [block.pop("callback") for block in with_stop.values()] == [[stop], [stop]]
+    assert with_stop == yaml.safe_load(hyperparams_file("ladder/monte_carlo_critic.yml").read_text())
+
+
 ALGORITHMS_OF_FILE = {
     file.relative_to(hyperparams_folder()).as_posix(): re.findall(r"--algo (\w+)", file.read_text().split("\n\n")[0])
     for file in hyperparams_files()
