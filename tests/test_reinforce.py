@@ -1,6 +1,7 @@
 """Tests of `ReinforceScratch`: its step against the textbook's formula, its options, and the zoo's view of it."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -112,14 +113,48 @@ def test_value_network_is_fitted_to_the_return_from_each_step_on(update: str, re
             th.testing.assert_close(ours.grad, theirs.grad.to(ours.dtype), rtol=1e-4, atol=1e-6)
 
 
-def test_saved_model_continues_exactly(tmp_path: Any) -> None:
-    model = model_of().learn(40)
-    model.save(tmp_path / "model")
+@pytest.mark.parametrize("update", ["closed_form", "autograd"])
+@pytest.mark.parametrize("baseline", ["none", "mean", "value"])
+def test_saved_and_loaded_model_goes_on_exactly_as_the_original(baseline: str, update: str, tmp_path: Path) -> None:
+    original = model_of(baseline=baseline, update=update, normalize_returns=True).learn(40)
+    original.save(tmp_path / "model")
     loaded = ReinforceScratch.load(tmp_path / "model", env=EndingsEnv(ACTIONS["discrete"]))
-    assert (loaded.n_episodes, loaded.baseline, loaded.reward_to_go) == (3, "none", True)
-    for ours, theirs in zip(model.policy.parameters(), loaded.policy.parameters(), strict=True):
+    assert (loaded.n_episodes, loaded.baseline, loaded.reward_to_go) == (3, baseline, True)
+    for model in (original, loaded):
+        model.set_env(DummyVecEnv([lambda: EndingsEnv(ACTIONS["discrete"])]))
+        model.set_random_seed(5)
+        before = model.num_timesteps
+        model.learn(40, reset_num_timesteps=False)
+        assert model.num_timesteps >= before + 40
+    assert original.num_timesteps == loaded.num_timesteps
+    for ours, theirs in zip(original.policy.parameters(), loaded.policy.parameters(), strict=True):
         assert th.equal(ours, theirs)
-    loaded.learn(40)
+
+
+def test_run_that_was_saved_and_loaded_between_updates_equals_one_that_was_not(tmp_path: Path) -> None:
+    def start() -> ReinforceScratch:
+        th.manual_seed(0)
+        env = EndingsEnv(ACTIONS["discrete"])
+        env.reset(seed=0)
+        return ReinforceScratch("MlpPolicy", env, n_episodes=3, gamma=0.9)
+
+    interrupted = start().learn(40)
+    interrupted.save(tmp_path / "model")
+    with th.random.fork_rng():  # loading draws a policy's first parameters
+        continued = ReinforceScratch.load(tmp_path / "model", env=interrupted.get_env(), force_reset=False)
+    continued.learn(40, reset_num_timesteps=False)
+    straight = start().learn(continued.num_timesteps)
+    assert straight.num_timesteps == continued.num_timesteps > interrupted.num_timesteps
+    for ours, theirs in zip(straight.policy.parameters(), continued.policy.parameters(), strict=True):
+        assert th.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("before", "after"), [("none", "value"), ("value", "mean")])
+def test_baseline_that_needs_another_network_is_refused_on_load(before: str, after: str, tmp_path: Path) -> None:
+    model_of(baseline=before).save(tmp_path / "model")
+    with pytest.raises(RuntimeError, match=r"key\(s\) in state_dict: .*value_net"):
+        ReinforceScratch.load(tmp_path / "model", baseline=after)
+    assert ReinforceScratch.load(tmp_path / "model", baseline=before).baseline == before
 
 
 def test_reinforce_is_ppo_with_one_unclipped_full_batch_epoch() -> None:

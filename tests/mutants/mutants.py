@@ -1607,6 +1607,16 @@ LADDER = [
         ("returns-not-normalised", "normalize_returns ignored", "    if normalize:\n", "    if False:\n"),
     ),
     *mistakes_in(
+        "reinforce",
+        (f"{REINFORCE}::test_baseline_that_needs_another_network_is_refused_on_load",),
+        (
+            "baseline-without-its-network",
+            "a value baseline asked for on load, where the file has no value network, taken for none",
+            'self.critic = self.baseline == "value"',
+            "pass",
+        ),
+    ),
+    *mistakes_in(
         "callbacks",
         (REINFORCE,),
         (
