@@ -16,6 +16,7 @@ from rl_zoo3.exp_manager import ExperimentManager
 from stable_baselines3.common.monitor import load_results
 
 from sb3_ppo_scratch.benchmark.training.plan import ZOO, Contestant, config_path
+from sb3_ppo_scratch.callbacks import StopWhenSolved
 from sb3_ppo_scratch.hyperparams import hyperparams_file
 from sb3_ppo_scratch.zoo.register import register
 from tests.zoo.processes import run_python
@@ -97,6 +98,16 @@ def test_every_documents_system_learns(algorithm: str, file: str, env_id: str, n
     last = float(np.mean(returns[-tenth:]))
     assert last > random_percentile(env_id)
     assert last > np.mean(returns[:tenth])
+
+
+def test_reinforce_comes_to_195_over_100_episodes_of_cartpole(tmp_path: Path) -> None:
+    manager = experiment("reinforce_scratch", hyperparams_file("reinforce_scratch.yml"), CARTPOLE, 100_000, tmp_path)
+    model, _ = manager.setup_experiment()
+    model.learn(100_000, callback=StopWhenSolved(195))
+    model.env.close()
+    episodes = load_results(manager.save_path)
+    assert episodes["r"][-100:].mean() >= 195
+    assert episodes["l"].sum() < 100_000
 
 
 def test_run_ends_by_itself_once_the_mean_return_of_ten_episodes_is_200(tmp_path: Path) -> None:
