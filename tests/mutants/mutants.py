@@ -1607,6 +1607,32 @@ LADDER = [
         ("returns-not-normalised", "normalize_returns ignored", "    if normalize:\n", "    if False:\n"),
     ),
     *mistakes_in(
+        "reinforce",
+        (f"{REINFORCE}::test_baseline_that_needs_another_network_is_refused_on_load",),
+        (
+            "baseline-without-its-network",
+            "a value baseline asked for on load, where the file has no value network, taken for none",
+            'self.critic = self.baseline == "value"',
+            "pass",
+        ),
+    ),
+    *mistakes_in(
+        "callbacks",
+        (REINFORCE,),
+        (
+            "solved-by-an-earlier-run",
+            "returns of an earlier run counted",
+            "self._returns, self._looked_for_monitor = [], False",
+            "self._looked_for_monitor = False",
+        ),
+        (
+            "lost-life-without-monitor",
+            "a lost life taken for a missing Monitor",
+            "if not is_vecenv_wrapped(env, VecMonitor) and not any(env.env_is_wrapped(Monitor)):",
+            "if True:",
+        ),
+    ),
+    *mistakes_in(
         "distributions",
         (DISTRIBUTIONS,),
         (

@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import math
 import re
 import warnings
 from pathlib import Path
@@ -28,9 +29,8 @@ def _registered() -> None:
 
 def manager_of(folder: Path, algorithm: str = "ppo_scratch", **keywords: Any) -> ExperimentManager:
     arguments = argparse.Namespace(num_threads=keywords.pop("num_threads", -1))
-    return ExperimentManager(
-        arguments, algorithm, "CartPole-v1", str(folder), **{"eval_freq": -1, "verbose": 0, **keywords}
-    )
+    env_id = keywords.pop("env_id", "CartPole-v1")
+    return ExperimentManager(arguments, algorithm, env_id, str(folder), **{"eval_freq": -1, "verbose": 0, **keywords})
 
 
 def config_file(folder: Path, **settings: Any) -> str:
@@ -154,6 +154,51 @@ def test_policy_kwargs_of_the_file_survive_a_loaded_trial(tmp_path: Path, of_fil
     assert "policy_kwargs" in saved
 
 
+SMALL_TRIAL = {
+    "batch_size_pow": 5, "n_steps_pow": 5, "one_minus_gamma": 0.01, "one_minus_gae_lambda": 0.05,
+    "learning_rate": 1e-4, "ent_coef": 1e-3, "clip_range": 0.1, "n_epochs": 1, "max_grad_norm": 0.5,
+    "net_arch": "small", "activation_fn": "relu",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["binned_actions", "ordinal_actions"])
+def test_bins_of_the_file_survive_a_search_and_a_loaded_trial(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[PPOScratch] = []
+
+    class Recorded(PPOScratch):
+        def learn(self, *arguments: Any, **keywords: Any) -> "Recorded":
+            trained.append(self)
+            return super().learn(*arguments, **keywords)
+
+    monkeypatch.setitem(zoo_utils.ALGOS, "ppo_scratch", Recorded)
+    file = hyperparams_file(f"ladder/{name}.yml")
+    bins = eval(yaml.safe_load(file.read_text())["LunarLanderContinuous-v3"]["policy_kwargs"])["bins"]
+    settings = {"env_id": "LunarLanderContinuous-v3", "config": str(file), "n_timesteps": 32, "n_eval_episodes": 1}
+    settings |= {"hyperparams": {"n_envs": 1}, "env_kwargs": {"render_mode": None}}
+
+    searching = manager_of(tmp_path, optimize_hyperparameters=True, **settings)
+    assert searching.setup_experiment() is None
+    assert math.isfinite(searching.objective(optuna.trial.FixedTrial(SMALL_TRIAL)))
+
+    storage = f"sqlite:///{tmp_path}/study.db"
+    study = optuna.create_study(storage=storage, study_name="s")
+    drawn = optuna.trial.FixedTrial(SMALL_TRIAL)
+    hyperparams_opt.sample_ppo_params(drawn, 0, 1, {})
+    finished = optuna.trial.create_trial(params=drawn.params, distributions=drawn.distributions, value=1.0)
+    study.add_trials([finished] * 2)  # rl_zoo3 reads trial 0 as "no trial"
+    loaded, _ = manager_of(tmp_path, storage=storage, study_name="s", trial_id=1, **settings).setup_experiment()
+
+    assert [len(atoms) for atoms in bins] == [3, 5]
+    for model in (*trained, loaded):
+        assert model.policy.bins == bins
+        assert model.policy.action_net.out_features == 3 + 5
+        assert model.policy_kwargs["net_arch"] == {"pi": [64, 64], "vf": [64, 64]}
+        assert model.policy_kwargs["activation_fn"] is nn.ReLU
+    assert len(trained) == 1
+
+
 def test_merged_policy_kwargs_given_as_source_are_source_that_rl_zoo3_can_evaluate() -> None:
     merged = register.merge_policy_kwargs("dict(a=1, b=2)", {"b": [3], "activation_fn": nn.ReLU})
     assert merged == "{**dict(a=1, b=2), **{'b': [3], 'activation_fn': nn.ReLU}}"
@@ -218,6 +263,13 @@ def test_binned_file_holds_the_continuous_landers_with_bins() -> None:
             "sb3_ppo_scratch.wrappers.ScaleReward",
             "sb3_ppo_scratch.wrappers.BinAction",
         ]
+
+
+def test_solved_file_is_the_monte_carlo_critics_with_a_stop() -> None:
+    with_stop = yaml.safe_load(hyperparams_file("ladder/stop_when_solved.yml").read_text())
+    stop = {"sb3_ppo_scratch.callbacks.StopWhenSolved": {"threshold": 200, "n_episodes": 10, "verbose": 1}}
+    assert [block.pop("callback") for block in with_stop.values()] == [[stop], [stop]]
+    assert with_stop == yaml.safe_load(hyperparams_file("ladder/monte_carlo_critic.yml").read_text())
 
 
 ALGORITHMS_OF_FILE = {
