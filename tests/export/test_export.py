@@ -18,7 +18,7 @@ from sb3_ppo_scratch.__main__ import main
 from sb3_ppo_scratch.errors import ArgumentError
 from sb3_ppo_scratch.export import onnx_file
 from sb3_ppo_scratch.export.deployed_policy import deployed_policy
-from sb3_ppo_scratch.export.onnx_file import example_observations, export_saved_agent, write_onnx
+from sb3_ppo_scratch.export.onnx_file import check_file, example_observations, export_saved_agent, write_onnx
 from tests.envs import EndingsEnv
 from tests.zoo.processes import run_python
 
@@ -34,13 +34,14 @@ def run_file(path: Path, observations: Any) -> np.ndarray:
     return onnxruntime.InferenceSession(str(path)).run(None, {name: np.asarray(o) for name, o in entries.items()})[0]
 
 
-def assert_same_actions(model: BaseAlgorithm, path: Path, n: int) -> None:
+def assert_same_actions(model: BaseAlgorithm, path: Path, *batches: int) -> None:
     """Write a model's policy, and compare what the file chooses with what the model predicts."""
     write_onnx(deployed_policy(model), path)
-    drawn = example_observations(model.observation_space, n)
-    observations = {k: v.numpy() for k, v in drawn.items()} if isinstance(drawn, dict) else drawn.numpy()
-    wanted, _ = model.predict(observations, deterministic=True)
-    np.testing.assert_allclose(run_file(path, observations), wanted, rtol=1e-6, atol=1e-6)
+    for n in batches:
+        drawn = example_observations(model.observation_space, n)
+        observations = {k: v.numpy() for k, v in drawn.items()} if isinstance(drawn, dict) else drawn.numpy()
+        wanted, _ = model.predict(observations, deterministic=True)
+        np.testing.assert_allclose(run_file(path, observations), wanted, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,16 @@ def assert_same_actions(model: BaseAlgorithm, path: Path, n: int) -> None:
         pytest.param(
             VECTOR, BOX, "OrdinalMlpPolicy", {"policy_kwargs": {"deterministic_action": "mean"}}, id="ordinal-mean"
         ),
+        pytest.param(
+            VECTOR, BOX, "GaussianMlpPolicy", {"policy_kwargs": {"state_dependent_std": True}}, id="std-of-state"
+        ),
+        pytest.param(
+            VECTOR,
+            BOX,
+            "GaussianMlpPolicy",
+            {"policy_kwargs": {"independent_components": False}, "normalize_observations": True},
+            id="correlated",
+        ),
         pytest.param(IMAGE, spaces.Discrete(2), "CnnPolicy", {}, id="image"),
         pytest.param(DICT, spaces.Discrete(2), "MultiInputPolicy", {}, id="dict"),
         pytest.param(VECTOR, spaces.Discrete(2), "MlpPolicy", {"critic": False}, id="no-critic"),
@@ -75,8 +86,7 @@ def test_file_chooses_what_predict_chooses(
 ) -> None:
     env = DummyVecEnv([lambda: EndingsEnv(action_space, observation_space)])
     model = PPOScratch(policy, env, n_steps=16, batch_size=16, n_epochs=1, seed=0, device="cpu", **options).learn(32)
-    for n in (1, 7):
-        assert_same_actions(model, tmp_path / "agent.onnx", n)
+    assert_same_actions(model, tmp_path / "agent.onnx", 1, 40, 100)
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "FrozenLake-v1"])
@@ -149,6 +159,24 @@ def test_a_file_that_chooses_otherwise_is_not_kept(tmp_path: Path, monkeypatch: 
     with pytest.raises(ArgumentError, match="actions differ from the policy's by up to"):
         write_onnx(deployed_policy(model), tmp_path / "agent.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_for_one_batch_size_only_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = PPOScratch("MlpPolicy", "Pendulum-v1", seed=0, device="cpu")
+    monkeypatch.setattr(onnx_file, "_dynamic", lambda _: None)
+    with pytest.raises(ArgumentError, match="the file refuses a batch of 1, so nothing was written"):
+        write_onnx(deployed_policy(model), tmp_path / "agent.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_whose_actions_have_another_shape_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deployed = deployed_policy(PPOScratch("MlpPolicy", "CartPole-v1", seed=0, device="cpu"))
+    forward = deployed.forward
+    monkeypatch.setattr(deployed, "forward", lambda observations: forward(observations)[:, None])
+    write_onnx(deployed, tmp_path / "agent.onnx")
+    monkeypatch.undo()
+    with pytest.raises(ArgumentError, match=r"actions have the shape \(1, 1\), the policy's \(1,\)"):
+        check_file(tmp_path / "agent.onnx", deployed, example_observations(deployed.policy.observation_space))
 
 
 def test_policies_with_a_memory_are_refused() -> None:

@@ -1758,6 +1758,16 @@ EVIDENCE = [
         ),
     ),
     *mistakes_in(
+        "export.onnx_file",
+        (EXPORT,),
+        (
+            "one-batch-size-checked",
+            "a file for one batch size only taken for good",
+            "BATCHES = (1, 7, EXAMPLES)",
+            "BATCHES = (EXAMPLES,)",
+        ),
+    ),
+    *mistakes_in(
         "tutorial.gradients",
         (GRADIENTS,),
         ("own-noise-left-in", "a mean's own noise taken for signal", " - noise(gradients) / len(gradients)", ""),
