@@ -35,7 +35,7 @@ TOLERANCE = 1e-6
 def export_saved_agent(
     model_path: Path, out: Path | None = None, *, env_id: str | None = None, algorithm: str | None = None
 ) -> Path:
-    """Write a saved agent as ONNX.
+    """Write a saved agent as ONNX; say so if its observations need more than what the environment returns.
 
     Args:
         model_path: The zip file.
@@ -61,6 +61,8 @@ def export_saved_agent(
         write_onnx(deployed, out)
     finally:
         env.close()
+    if deployed.pads_with_nan:
+        print("Its observations are stacked frames; give NaN in place of frames that are not there yet.")
     return out
 
 

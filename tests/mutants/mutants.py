@@ -1750,11 +1750,21 @@ EVIDENCE = [
             "return actions",
         ),
         ("still-squashed", "actions left between -1 and 1", "if self.policy.squash_output:", "if False:"),
+    ),
+    *mistakes_in(
+        "export.fixed_normalization",
+        (EXPORT,),
         (
             "environments-normalisation-left-out",
             "VecNormalize's statistics not in the file",
-            "if normalize is None or not normalize.norm_obs:",
+            "if not isinstance(env, VecNormalize) or not env.norm_obs:",
             "if True:",
+        ),
+        (
+            "missing-frames-normalised",
+            "frames that are not there yet taken for frames of zeros",
+            "th.where(observations.isnan(), self.mean, observations)",
+            "observations.nan_to_num()",
         ),
     ),
     *mistakes_in(
