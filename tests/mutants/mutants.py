@@ -49,6 +49,7 @@ RECORDS = "tests/benchmark/training/test_records.py"
 LADDER_REPORT = "tests/benchmark/training/test_ladder_report.py"
 SUMMARIES = "tests/benchmark/speed/test_summaries.py"
 EXPORT = "tests/export/test_export.py"
+FILM = "tests/film/test_film.py"
 GRADIENTS = "tests/tutorial/test_gradients.py"
 SEED_RUNS = "tests/tutorial/test_runs.py"
 DRAWING = "tests/tutorial/test_drawing.py"
@@ -1739,6 +1740,30 @@ EVIDENCE = [
         "benchmark.training.execution",
         (EXECUTION,),
         ("other-settings-taken", "runs of other settings taken for these", "and record.identity == identity(run)", ""),
+    ),
+    Mutant(
+        "all-pictures-held",
+        "every picture in memory before the first is written",
+        f"{OURS}.film.pictures",
+        "for picture in pictures:\n                if",
+        "for picture in list(pictures):\n                if",
+        (FILM,),
+    ),
+    Mutant(
+        "memory-lost-between-steps",
+        "recurrent models filmed without their memory",
+        f"{OURS}.film.playing",
+        "state=memory",
+        "state=None",
+        (FILM,),
+    ),
+    Mutant(
+        "rendered-too-late",
+        "episodes played before anybody knows whether they can be seen",
+        f"{OURS}.film.making",
+        "        check_rendering(env, run.env_id)\n",
+        "",
+        (FILM,),
     ),
     *mistakes_in(
         "export.deployed_policy",
