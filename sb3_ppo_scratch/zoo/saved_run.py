@@ -4,6 +4,7 @@ What is here: finding that in the folder that rl_zoo3 wrote, and making environm
 playing (`film/playing.py`), evaluating (`benchmark/training/evaluation.py`).
 """
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -143,6 +144,8 @@ def make_environments(
 ) -> VecEnv:
     """Make the environments of one of rl_zoo3's runs again: wrappers, frame stack, arguments, saved normalisation.
 
+    Packages that the run imported with `--gym-packages`, to have the environment registered, are imported, too.
+
     Args:
         env_id: The environment.
         settings: rl_zoo3's folder of settings; None: no wrappers.
@@ -156,11 +159,16 @@ def make_environments(
     from rl_zoo3 import utils
 
     hyperparams: dict[str, Any] = {"normalize": False}
-    env_kwargs: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     stats_path = None
     if settings is not None:
         hyperparams, stats_path = utils.get_saved_hyperparams(str(settings), norm_reward=False, test_mode=True)
-        env_kwargs = _read_yaml(settings / "args.yml").get("env_kwargs") or {}
+        arguments = _read_yaml(settings / "args.yml")
+    for package in arguments.get("gym_packages") or []:
+        importlib.import_module(package)
+    # Environments need not know of rendering where nothing is rendered.
+    rendering = {} if render_mode is None else {"render_mode": render_mode}
+    env_kwargs = {name: value for name, value in (arguments.get("env_kwargs") or {}).items() if name != "render_mode"}
     return utils.create_test_env(
         env_id,
         n_envs=n_envs,
@@ -168,7 +176,7 @@ def make_environments(
         seed=seed,
         should_render=False,
         hyperparams=hyperparams,
-        env_kwargs={**env_kwargs, "render_mode": render_mode},
+        env_kwargs={**env_kwargs, **rendering},
         vec_env_cls=DummyVecEnv,
     )
 
