@@ -94,6 +94,23 @@ def write_onnx(deployed: DeployedPolicy, out: Path) -> None:
     import onnx
 
     inputs = example_observations(deployed.policy.observation_space)
+    program = _traced(deployed, inputs)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = out.with_suffix(".writing")
+    try:
+        onnx.save(program.model_proto, unfinished)
+        check_file(unfinished, deployed, inputs)
+        unfinished.replace(out)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _traced(deployed: DeployedPolicy, inputs: Observations) -> th.onnx.ONNXProgram:
+    """Let torch write down what a policy does with observations.
+
+    Raises:
+        ArgumentError: If torch cannot.
+    """
     # SB3's distributions check their parameters by branching on them, which no file can do.
     validate, logger = th.distributions.Distribution._validate_args, logging.getLogger("torch.onnx")
     th.distributions.Distribution.set_default_validate_args(False)
@@ -115,14 +132,7 @@ def write_onnx(deployed: DeployedPolicy, out: Path) -> None:
     finally:
         th.distributions.Distribution.set_default_validate_args(validate)
     assert program is not None
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_suffix(".writing")
-    try:
-        onnx.save(program.model_proto, unfinished)
-        check_file(unfinished, deployed, inputs)
-        unfinished.replace(out)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    return program
 
 
 def _dynamic(inputs: Observations) -> Any:

@@ -5,7 +5,7 @@ playing (`film/playing.py`), evaluating (`benchmark/training/evaluation.py`).
 """
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -166,9 +166,6 @@ def make_environments(
         arguments = _read_yaml(settings / "args.yml")
     for package in arguments.get("gym_packages") or []:
         importlib.import_module(package)
-    # Environments need not know of rendering where nothing is rendered.
-    rendering = {} if render_mode is None else {"render_mode": render_mode}
-    env_kwargs = {name: value for name, value in (arguments.get("env_kwargs") or {}).items() if name != "render_mode"}
     return utils.create_test_env(
         env_id,
         n_envs=n_envs,
@@ -176,9 +173,15 @@ def make_environments(
         seed=seed,
         should_render=False,
         hyperparams=hyperparams,
-        env_kwargs={**env_kwargs, **rendering},
+        env_kwargs=_with_rendering(arguments.get("env_kwargs") or {}, render_mode),
         vec_env_cls=DummyVecEnv,
     )
+
+
+def _with_rendering(env_kwargs: Mapping[str, Any], render_mode: str | None) -> dict[str, Any]:
+    """Change how an environment renders; where nothing is rendered, it need not know of rendering."""
+    others = {name: value for name, value in env_kwargs.items() if name != "render_mode"}
+    return others if render_mode is None else {**others, "render_mode": render_mode}
 
 
 def settings_below(folder: Path) -> list[Path]:
