@@ -135,16 +135,11 @@ def in_one_line(subject: str, *kinds: type[Exception], remedy: str = "") -> Iter
 
 
 def make_environments(
-    env_id: str,
-    settings: Path | None,
-    seed: int,
-    *,
-    n_envs: int = 1,
-    render_mode: str | None = None,
+    env_id: str, settings: Path | None, seed: int, *, n_envs: int = 1, render_mode: str | None = None
 ) -> VecEnv:
-    """Make the environments of one of rl_zoo3's runs again: wrappers, frame stack, arguments, saved normalisation.
+    """Make the environments of one of rl_zoo3's runs again.
 
-    Packages that the run imported with `--gym-packages`, to have the environment registered, are imported, too.
+    With its packages (`--gym-packages`), arguments, wrappers, frame stack and saved normalisation.
 
     Args:
         env_id: The environment.
