@@ -49,6 +49,7 @@ RECORDS = "tests/benchmark/training/test_records.py"
 LADDER_REPORT = "tests/benchmark/training/test_ladder_report.py"
 SUMMARIES = "tests/benchmark/speed/test_summaries.py"
 EXPORT = "tests/export/test_export.py"
+FILM = "tests/film/test_film.py"
 GRADIENTS = "tests/tutorial/test_gradients.py"
 SEED_RUNS = "tests/tutorial/test_runs.py"
 DRAWING = "tests/tutorial/test_drawing.py"
@@ -1766,6 +1767,30 @@ EVIDENCE = [
         (EXECUTION,),
         ("other-settings-taken", "runs of other settings taken for these", "and record.identity == identity(run)", ""),
     ),
+    Mutant(
+        "all-pictures-held",
+        "every picture in memory before the first is written",
+        f"{OURS}.film.pictures",
+        "for picture in pictures:\n                if",
+        "for picture in list(pictures):\n                if",
+        (FILM,),
+    ),
+    Mutant(
+        "memory-lost-between-steps",
+        "recurrent models filmed without their memory",
+        f"{OURS}.film.playing",
+        "state=memory",
+        "state=None",
+        (FILM,),
+    ),
+    Mutant(
+        "rendered-too-late",
+        "episodes played before anybody knows whether they can be seen",
+        f"{OURS}.film.making",
+        "        check_rendering(env, run.env_id)\n",
+        "",
+        (FILM,),
+    ),
     *mistakes_in(
         "export.deployed_policy",
         (EXPORT,),
@@ -1776,11 +1801,31 @@ EVIDENCE = [
             "return actions",
         ),
         ("still-squashed", "actions left between -1 and 1", "if self.policy.squash_output:", "if False:"),
+    ),
+    *mistakes_in(
+        "export.fixed_normalization",
+        (EXPORT,),
         (
             "environments-normalisation-left-out",
             "VecNormalize's statistics not in the file",
-            "if normalize is None or not normalize.norm_obs:",
+            "if not isinstance(env, VecNormalize) or not env.norm_obs:",
             "if True:",
+        ),
+        (
+            "missing-frames-normalised",
+            "frames that are not there yet taken for frames of zeros",
+            "th.where(observations.isnan(), self.mean, observations)",
+            "observations.nan_to_num()",
+        ),
+    ),
+    *mistakes_in(
+        "export.onnx_file",
+        (EXPORT,),
+        (
+            "one-batch-size-checked",
+            "a file for one batch size only taken for good",
+            "BATCHES = (1, 7, EXAMPLES)",
+            "BATCHES = (EXAMPLES,)",
         ),
     ),
     *mistakes_in(
