@@ -1634,7 +1634,19 @@ LADDER = [
             "policy.optimizer = policy.optimizer_class(",
             "policy.other = policy.optimizer_class(",
         ),
-        ("trunk-without-layers", "a shared trunk that leaves out net_arch", '"layers": list(layers),', '"layers": [],'),
+        ("trunk-without-layers", "a shared trunk that leaves out net_arch", "_as_widths(layers),", "[],"),
+        (
+            "defaults-of-the-last-class-only",
+            "no trunk for a policy that passes its arguments on",
+            "in policy_class.__mro__:",
+            "in policy_class.__mro__[:1]:",
+        ),
+        (
+            "layers-after-the-trunk",
+            "layers of a policy's own after what is shared",
+            "if any(True for _ in policy.mlp_extractor.parameters()):",
+            "if False:",
+        ),
     ),
     Mutant(
         "bootstrap-without-critic",
