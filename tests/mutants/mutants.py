@@ -23,6 +23,7 @@ KL_CONTROL = "tests/test_kl_control.py"
 ROLLOUT_ENDS = "tests/test_rollout_ends.py"
 REINFORCE = "tests/test_reinforce.py"
 DISTRIBUTIONS = "tests/test_distributions.py"
+POLICIES = "tests/test_policies.py"
 NETWORKS = "tests/test_networks.py"
 LOSSES = "tests/updates/test_losses.py"
 MLP = "tests/updates/test_mlp.py"
@@ -1620,10 +1621,36 @@ LADDER = [
         (
             "ordinal-boundary",
             "a category's own output counted as beyond it",
-            "no.cumsum(dim=1)",
-            "(no.cumsum(dim=1) - no)",
+            "functional.pad(no_from_here[:, 1:], (0, 1))",
+            "no_from_here",
         ),
-        ("ordinal-order-lost", "ordinal logits without what lies beyond", "+ no_beyond", ""),
+        (
+            "ordinal-order-lost",
+            "ordinal logits without what lies beyond",
+            "+ functional.pad(no_from_here[:, 1:], (0, 1))",
+            "",
+        ),
+        (
+            "ordinal-logits-cancel",
+            "what lies beyond as a difference of two large sums",
+            "functional.pad(no_from_here[:, 1:], (0, 1))",
+            "(no.sum(dim=1, keepdim=True) - no.cumsum(dim=1))",
+        ),
+        (
+            "nearest-atom-for-any-value",
+            "values that are no atoms get the nearest one's probability",
+            ".masked_fill(~are_atoms, -th.inf)",
+            "",
+        ),
+        ("median-misses-the-tie", "rounding moves the median of equal probabilities", "< 0.5 - ROUNDING", "< 0.5"),
+    ),
+    Mutant(
+        "atoms-equal-once-stored",
+        "atoms that differ in float64 only, as which they are not stored",
+        f"{OURS}.policies",
+        "np.diff(values.astype(np.float32))",
+        "np.diff(values)",
+        (POLICIES,),
     ),
     *mistakes_in(
         "networks",
@@ -1696,6 +1723,14 @@ EVIDENCE = [
         "actions, log_probs = clipped_actions, self._log_probs_of(obs_tensor, clipped_actions)",
         "actions = clipped_actions",
         (DUTIES,),
+    ),
+    Mutant(
+        "std-begins-where-it-never-learns",
+        "a log std that begins where it is cut off, without a gradient",
+        f"{OURS}.policies",
+        "if self.state_dependent_std and not low <= self.log_std_init <= high:",
+        "if False:",
+        (GAUSSIAN,),
     ),
     Mutant(
         "observation-clip-ignored",
