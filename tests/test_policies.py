@@ -55,6 +55,30 @@ def test_actions_are_atoms_of_the_box(
     assert all(action.shape == action_space.shape for action in received)
 
 
+@pytest.mark.parametrize("shape", [(), (2,), (2, 2)], ids=str)
+@pytest.mark.parametrize(
+    ("policy", "policy_kwargs"),
+    [
+        ("MlpPolicy", {}),
+        ("GaussianMlpPolicy", {"independent_components": False}),
+        ("GaussianMlpPolicy", {"state_dependent_std": True}),
+        ("OrdinalMlpPolicy", {}),
+    ],
+    ids=["sb3s", "correlated", "state_dependent", "ordinal"],
+)
+def test_clipped_actions_of_any_shape_are_stored_with_the_log_probabilities_that_the_update_finds(
+    policy: str, policy_kwargs: dict[str, Any], shape: tuple[int, ...]
+) -> None:
+    env = DummyVecEnv([lambda: EndingsEnv(spaces.Box(-0.5, 0.5, shape, np.float32))] * 3)
+    settings: dict[str, Any] = {"n_steps": 8, "batch_size": 24, "n_epochs": 1, "learning_rate": 0.0, "seed": 0}
+    model = PPOScratch(policy, env, store_clipped_actions=True, policy_kwargs=policy_kwargs, **settings).learn(24)
+    buffer = model.rollout_buffer
+    assert (np.abs(buffer.actions) == 0.5).any()
+    observations, actions = buffer.observations.reshape(24, -1), buffer.actions.reshape(24, -1)
+    _, expected, _ = model.policy.evaluate_actions(th.as_tensor(observations), th.as_tensor(actions))
+    np.testing.assert_allclose(buffer.log_probs.ravel(), expected.detach(), rtol=1e-5, atol=1e-5)
+
+
 def test_ratio_of_the_first_minibatch_is_one() -> None:
     model = model_of(n_epochs=1, batch_size=16)
     model.learn(16)

@@ -1725,6 +1725,14 @@ EVIDENCE = [
         (DUTIES,),
     ),
     Mutant(
+        "clipped-actions-in-the-boxs-shape",
+        "clipped actions evaluated in the Box's shape, which the policy does not know",
+        f"{OURS}.rollout_collector",
+        "actions.reshape(len(actions), -1)",
+        "actions",
+        (POLICIES,),
+    ),
+    Mutant(
         "std-begins-where-it-never-learns",
         "a log std that begins where it is cut off, without a gradient",
         f"{OURS}.policies",
