@@ -190,6 +190,17 @@ def test_what_stands_for_a_distribution(deterministic: Any, expected: float) -> 
     assert distribution.get_actions(deterministic=False).item() in ATOMS[0]
 
 
+@pytest.mark.parametrize("atoms", [ATOMS, NUMBERS], ids=["values", "numbers"])
+def test_atoms_follow_the_logits_to_their_device(atoms: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(th.distributions.Distribution, "_validate_args", False)  # which would look at values
+    distribution = OrdinalDistribution(atoms)
+    for device in ("cpu", "meta", "meta"):  # a device without values, on which mixed operands are refused as on a GPU
+        distribution.proba_distribution(th.zeros(3, 6, device=device))
+        results = [distribution.sample(), distribution.mode(), distribution.mean(), distribution.median()]
+        assert [result.device.type for result in results] == [device] * 4
+        assert distribution.log_prob(results[0]).device.type == device
+
+
 def test_numbers_stay_integers() -> None:
     for deterministic in ("mode", "mean", "median"):
         distribution = OrdinalDistribution(NUMBERS, deterministic).proba_distribution(random_logits())

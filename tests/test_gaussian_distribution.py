@@ -97,6 +97,18 @@ def test_switches_do_what_they_say(switches: tuple[bool, bool]) -> None:
 
 
 @pytest.mark.parametrize("switches", SWITCHES)
+def test_everything_stays_on_the_parameters_device(
+    switches: tuple[bool, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(th.distributions.Distribution, "_validate_args", False)  # which would look at values
+    distribution = GaussianDistribution(3, state_dependent_std=switches[0], independent_components=switches[1])
+    head, log_std = distribution.proba_distribution_net(4)
+    distribution.proba_distribution(head.to("meta")(th.zeros(5, 4, device="meta")), log_std.to("meta"))
+    results = [distribution.sample(), distribution.mode(), distribution.entropy()]
+    assert [result.device.type for result in (*results, distribution.log_prob(results[0]))] == ["meta"] * 4
+
+
+@pytest.mark.parametrize("switches", SWITCHES)
 def test_divergence_is_that_of_gaussians(switches: tuple[bool, bool]) -> None:
     old, new = distribution_of(*switches), distribution_of(*switches, seed=1)
     described = describe_distribution(old)
