@@ -35,6 +35,7 @@ FLAT_MEMORY = "tests/updates/test_flat_memory.py"
 TRACE_LAYERS = "tests/updates/test_trace_layers.py"
 MINIBATCHES = "tests/updates/test_minibatches.py"
 NETWORK_INPUTS = "tests/updates/test_network_inputs.py"
+EXACT_KL = "tests/updates/test_exact_kl.py"
 AUTOGRAD = "tests/updates/test_autograd.py"
 ADVANTAGES = "tests/test_advantages.py"
 NORMALIZER = "tests/test_observation_normalizer.py"
@@ -1731,6 +1732,14 @@ EVIDENCE = [
         "actions.reshape(len(actions), -1)",
         "actions",
         (POLICIES,),
+    ),
+    Mutant(
+        "divergence-of-what-underflows",
+        "an infinite divergence where a probability is too small for float32",
+        f"{OURS}.updates.exact_kl",
+        "each = _divergence(",
+        "each = distributions.kl_divergence(",
+        (EXACT_KL,),
     ),
     Mutant(
         "std-begins-where-it-never-learns",
