@@ -77,8 +77,7 @@ class BinnedDistribution(MultiCategoricalDistribution):
 
     def log_prob(self, actions: th.Tensor) -> th.Tensor:
         """Evaluate actions, shape (batch, n_dimensions), to log-probabilities, shape (batch,); of non-atoms to -inf."""
-        indices = self.indices_of(actions)
-        distances = (actions.reshape(indices.shape) - self._atoms[self._dimensions, indices]).abs()
+        distances, indices = self.nearest_atoms(actions)
         are_atoms = (distances <= self._tolerance).all(dim=1)
         return super().log_prob(indices).masked_fill(~are_atoms, -th.inf)
 
@@ -106,17 +105,18 @@ class BinnedDistribution(MultiCategoricalDistribution):
         actions: th.Tensor = getattr(self, self.deterministic)() if deterministic else self.sample()
         return actions
 
-    def indices_of(self, actions: th.Tensor) -> th.Tensor:
+    def nearest_atoms(self, actions: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
         """Find the atoms nearest to actions.
 
         Args:
             actions: Shape (batch, n_dimensions), or with one dimension (batch,).
 
         Returns:
-            Their numbers, int64, shape (batch, n_dimensions).
+            How far they are (infinitely from NaN), and their numbers, int64; both of shape (batch, n_dimensions).
         """
         columns = actions.reshape(-1, len(self.action_dims), 1)
-        return (columns - self._atoms).abs().nan_to_num(nan=th.inf).argmin(dim=2)
+        distances, indices = (columns - self._atoms).abs().nan_to_num(nan=th.inf).min(dim=2)
+        return distances, indices
 
     def _values_of(self, indices: th.Tensor) -> th.Tensor:
         """Look atoms up by their numbers, shape (batch, n_dimensions)."""

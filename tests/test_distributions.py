@@ -129,7 +129,7 @@ def test_stored_actions_find_their_atom_again(low: float, n: int) -> None:
     drawn = distribution.sample()
     stored = th.as_tensor(drawn.numpy().astype(np.float64).astype(np.float32))
     numbers = [[int(np.abs(atoms - value).argmin()) for value in row] for row in drawn.double().tolist()]
-    assert distribution.indices_of(stored).tolist() == numbers
+    assert distribution.nearest_atoms(stored)[1].tolist() == numbers
     assert distribution.log_prob(stored).tolist() == pytest.approx([-np.log(n) - np.log(2)] * 500, rel=1e-5)
     slightly_off = stored * (1 + 1e-6)  # scaled to and fro, say
     assert th.equal(distribution.log_prob(slightly_off), distribution.log_prob(stored))
@@ -212,6 +212,6 @@ def test_samples_follow_the_probabilities() -> None:
     logits = random_logits(1, 5, 4).expand(20_000, 4)
     distribution = OrdinalDistribution(ATOMS[:1]).proba_distribution(logits)
     th.manual_seed(0)
-    drawn = distribution.indices_of(distribution.sample()).flatten()
+    drawn = distribution.nearest_atoms(distribution.sample())[1].flatten()
     shares = th.bincount(drawn, minlength=4) / len(drawn)
     th.testing.assert_close(shares, distribution.distribution[0].probs[0].float(), atol=0.015, rtol=0)
