@@ -23,6 +23,7 @@ KL_CONTROL = "tests/test_kl_control.py"
 ROLLOUT_ENDS = "tests/test_rollout_ends.py"
 REINFORCE = "tests/test_reinforce.py"
 DISTRIBUTIONS = "tests/test_distributions.py"
+POLICIES = "tests/test_policies.py"
 NETWORKS = "tests/test_networks.py"
 LOSSES = "tests/updates/test_losses.py"
 MLP = "tests/updates/test_mlp.py"
@@ -34,6 +35,7 @@ FLAT_MEMORY = "tests/updates/test_flat_memory.py"
 TRACE_LAYERS = "tests/updates/test_trace_layers.py"
 MINIBATCHES = "tests/updates/test_minibatches.py"
 NETWORK_INPUTS = "tests/updates/test_network_inputs.py"
+EXACT_KL = "tests/updates/test_exact_kl.py"
 AUTOGRAD = "tests/updates/test_autograd.py"
 ADVANTAGES = "tests/test_advantages.py"
 NORMALIZER = "tests/test_observation_normalizer.py"
@@ -1444,8 +1446,8 @@ OWN_FEATURES_AND_FILES = [
         "policy-kwargs-lost-in-a-search",
         "the file's policy_kwargs lost in a trial",
         f"{OURS}.zoo.register",
-        'merged = merge_policy_kwargs(_policy_kwargs_of_file.get(), sampled["policy_kwargs"])',
-        'merged = sampled["policy_kwargs"]',
+        'fit_policy_kwargs(_hyperparams_of_file.get(), sampled["policy_kwargs"])',
+        'sampled["policy_kwargs"]',
         (f"{REGISTER}::test_policy_kwargs_of_the_file_reach_every_trials_model",),
     ),
     Mutant(
@@ -1468,9 +1470,17 @@ OWN_FEATURES_AND_FILES = [
         "policy-kwargs-lost-in-a-loaded-trial",
         "the file's policy_kwargs lost when a trial is loaded",
         f"{OURS}.zoo.register",
-        'merge_policy_kwargs(_read_policy_kwargs(self), loaded["policy_kwargs"])',
+        'fit_policy_kwargs(_read_file(self), loaded["policy_kwargs"])',
         'loaded["policy_kwargs"]',
         (f"{REGISTER}::test_policy_kwargs_of_the_file_survive_a_loaded_trial",),
+    ),
+    Mutant(
+        "search-ends-at-shared-features",
+        "layers of separate networks sampled for a trunk, which ends the whole search",
+        f"{OURS}.zoo.register",
+        'if of_file.get("share_features") and',
+        'if of_file.get("shares") and',
+        (f"{REGISTER}::test_search_goes_on_where_the_file_shares_features",),
     ),
     Mutant(
         "enjoy-in-scaled-units",
@@ -1639,10 +1649,36 @@ LADDER = [
         (
             "ordinal-boundary",
             "a category's own output counted as beyond it",
-            "no.cumsum(dim=1)",
-            "(no.cumsum(dim=1) - no)",
+            "functional.pad(no_from_here[:, 1:], (0, 1))",
+            "no_from_here",
         ),
-        ("ordinal-order-lost", "ordinal logits without what lies beyond", "+ no_beyond", ""),
+        (
+            "ordinal-order-lost",
+            "ordinal logits without what lies beyond",
+            "+ functional.pad(no_from_here[:, 1:], (0, 1))",
+            "",
+        ),
+        (
+            "ordinal-logits-cancel",
+            "what lies beyond as a difference of two large sums",
+            "functional.pad(no_from_here[:, 1:], (0, 1))",
+            "(no.sum(dim=1, keepdim=True) - no.cumsum(dim=1))",
+        ),
+        (
+            "nearest-atom-for-any-value",
+            "values that are no atoms get the nearest one's probability",
+            ".masked_fill(~are_atoms, -th.inf)",
+            "",
+        ),
+        ("median-misses-the-tie", "rounding moves the median of equal probabilities", "< 0.5 - ROUNDING", "< 0.5"),
+    ),
+    Mutant(
+        "atoms-equal-once-stored",
+        "atoms that differ in float64 only, as which they are not stored",
+        f"{OURS}.policies",
+        "np.diff(values.astype(np.float32))",
+        "np.diff(values)",
+        (POLICIES,),
     ),
     *mistakes_in(
         "networks",
@@ -1653,7 +1689,19 @@ LADDER = [
             "policy.optimizer = policy.optimizer_class(",
             "policy.other = policy.optimizer_class(",
         ),
-        ("trunk-without-layers", "a shared trunk that leaves out net_arch", '"layers": list(layers),', '"layers": [],'),
+        ("trunk-without-layers", "a shared trunk that leaves out net_arch", "_as_widths(layers),", "[],"),
+        (
+            "defaults-of-the-last-class-only",
+            "no trunk for a policy that passes its arguments on",
+            "in policy_class.__mro__:",
+            "in policy_class.__mro__[:1]:",
+        ),
+        (
+            "layers-after-the-trunk",
+            "layers of a policy's own after what is shared",
+            "if any(True for _ in policy.mlp_extractor.parameters()):",
+            "if False:",
+        ),
     ),
     Mutant(
         "bootstrap-without-critic",
@@ -1703,6 +1751,30 @@ EVIDENCE = [
         "actions, log_probs = clipped_actions, self._log_probs_of(obs_tensor, clipped_actions)",
         "actions = clipped_actions",
         (DUTIES,),
+    ),
+    Mutant(
+        "clipped-actions-in-the-boxs-shape",
+        "clipped actions evaluated in the Box's shape, which the policy does not know",
+        f"{OURS}.rollout_collector",
+        "actions.reshape(len(actions), -1)",
+        "actions",
+        (POLICIES,),
+    ),
+    Mutant(
+        "divergence-of-what-underflows",
+        "an infinite divergence where a probability is too small for float32",
+        f"{OURS}.updates.exact_kl",
+        "each = _divergence(",
+        "each = distributions.kl_divergence(",
+        (EXACT_KL,),
+    ),
+    Mutant(
+        "std-begins-where-it-never-learns",
+        "a log std that begins where it is cut off, without a gradient",
+        f"{OURS}.policies",
+        "if self.state_dependent_std and not low <= self.log_std_init <= high:",
+        "if False:",
+        (GAUSSIAN,),
     ),
     Mutant(
         "observation-clip-ignored",

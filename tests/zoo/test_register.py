@@ -19,6 +19,7 @@ from torch import nn
 
 from sb3_ppo_scratch import PPOScratch, ReinforceScratch, torch_threads
 from sb3_ppo_scratch.hyperparams import hyperparams_file, hyperparams_files, hyperparams_folder
+from sb3_ppo_scratch.networks import SharedTrunk
 from sb3_ppo_scratch.zoo import register
 
 
@@ -130,7 +131,56 @@ def test_policy_kwargs_of_the_file_reach_every_trials_model(tmp_path: Path, monk
             {"pi": [256, 256], "vf": [256, 256]}
         ]
         assert policy_kwargs["activation_fn"] in (nn.Tanh, nn.ReLU)
-    assert register._policy_kwargs_of_file.get() == {}
+    assert register._hyperparams_of_file.get() == {}
+
+
+def test_search_goes_on_where_the_file_shares_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[PPOScratch] = []
+
+    class Recorded(PPOScratch):
+        def learn(self, *arguments: Any, **keywords: Any) -> "Recorded":  # what matters is that trials come so far
+            trained.append(self)
+            return self
+
+    monkeypatch.setitem(zoo_utils.ALGOS, "ppo_scratch", Recorded)
+    config = config_file(tmp_path, share_features=True, policy_kwargs="dict(ortho_init=False, net_arch=[3])")
+    arguments = {"optimize_hyperparameters": True, "n_trials": 2, "no_optim_plots": True}
+    manager = manager_of(tmp_path, config=config, **arguments)
+    assert manager.setup_experiment() is None
+    manager.hyperparameters_optimization()
+    assert len(trained) == 2
+    for model in trained:
+        assert isinstance(model.policy.features_extractor, SharedTrunk)
+        assert model.policy_kwargs["net_arch"] in ([64], [64, 64], [256, 256])
+        assert model.policy_kwargs["ortho_init"] is False
+
+
+@pytest.mark.parametrize("settings", [{"policy_kwargs": "dict(ortho_init=False)"}, {}], ids=str)
+@pytest.mark.parametrize("said_by", ["file", "command_line"])
+def test_loaded_trial_trains_where_features_are_shared(settings: dict[str, Any], said_by: str, tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/study.db"
+    study = optuna.create_study(storage=storage, study_name="s", direction="maximize")
+    for _ in range(2):  # rl_zoo3 reads trial 0 as "no trial"
+        trial = study.ask()
+        hyperparams_opt.HYPERPARAMS_SAMPLER["ppo_scratch"](trial, 0, 1, {})
+        study.tell(trial, 1.0)
+    shared = {"share_features": True}
+    config = config_file(tmp_path, **settings, **(shared if said_by == "file" else {}))
+    command_line = shared if said_by == "command_line" else None
+    manager = manager_of(tmp_path, config=config, storage=storage, study_name="s", trial_id=1, hyperparams=command_line)
+    model, _ = manager.setup_experiment()
+    sampled = hyperparams_opt.HYPERPARAMS_CONVERTER["ppo"](study.trials[1].params)
+    assert model.share_features is True
+    assert model.policy_kwargs["net_arch"] == sampled["policy_kwargs"]["net_arch"]["pi"]
+    assert model.policy_kwargs.get("ortho_init", True) is (settings == {})
+
+
+@pytest.mark.parametrize("sampled", [{"net_arch": [32]}, "dict(net_arch=[32])"], ids=str)
+def test_layers_that_are_none_of_separate_networks_stay_as_they_are(sampled: Any) -> None:
+    assert register.fit_policy_kwargs({"share_features": True}, sampled) == sampled
+    separate = {"net_arch": {"pi": [8], "vf": [9]}}
+    assert register.fit_policy_kwargs({}, separate) == separate
+    assert register.fit_policy_kwargs({"share_features": False}, separate) == separate
 
 
 @pytest.mark.parametrize(
