@@ -1,9 +1,10 @@
 """From episodes to a film: captions, agents side by side, and the file.
 
-What is here: functions that take pictures as they come and keep none, and writing them. What is not: playing
-(`playing.py`), the GIF format (`gif.py`).
+What is here: functions that take pictures as they come and keep none, and writing them; of a GIF, a byte per pixel is
+kept until the end, since its writers work so. What is not: playing (`playing.py`).
 """
 
+import contextlib
 import importlib
 import itertools
 from collections.abc import Iterable, Iterator
@@ -14,7 +15,6 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from sb3_ppo_scratch.errors import ArgumentError
-from sb3_ppo_scratch.film.gif import GifWriter
 from sb3_ppo_scratch.film.playing import Moment, Picture
 
 FORMATS = {".gif": "PIL", ".mp4": "imageio_ffmpeg"}
@@ -140,7 +140,8 @@ def write_film(pictures: Iterable[Picture], path: Path, rate: float, width: int)
     unfinished = path.with_name(f"unfinished_{path.name}")
     n_pictures = 0
     try:
-        with GifWriter(unfinished, 1000 * every / rate) if is_gif else _open_mp4(unfinished, rate) as writer:
+        writer: Any = _GifWriter(unfinished, 1000 * every / rate) if is_gif else _open_mp4(unfinished, rate)
+        with contextlib.closing(writer):
             for picture in pictures:
                 if n_pictures % every == 0:
                     writer.append_data(shrink(picture, width, multiple_of))
@@ -149,6 +150,29 @@ def write_film(pictures: Iterable[Picture], path: Path, rate: float, width: int)
     finally:
         unfinished.unlink(missing_ok=True)
     return n_pictures
+
+
+class _GifWriter:
+    """Writes a GIF that is played for ever, with the interface of imageio's writers.
+
+    Args:
+        path: The file.
+        duration: Milliseconds of a picture.
+    """
+
+    def __init__(self, path: Path, duration: float) -> None:
+        self._path, self._duration = path, duration
+        self._pictures: list[Image.Image] = []
+
+    def append_data(self, picture: Picture) -> None:
+        """Add a picture, shape (height, width, 3), in the 256 colours that suit it best."""
+        self._pictures.append(Image.fromarray(picture).convert("P", palette=Image.Palette.ADAPTIVE))
+
+    def close(self) -> None:
+        """Write the file."""
+        if self._pictures:
+            first, *others = self._pictures
+            first.save(self._path, save_all=True, append_images=others, duration=self._duration, loop=0)
 
 
 def _open_mp4(path: Path, rate: float) -> Any:
