@@ -10,11 +10,10 @@ from collections.abc import Mapping
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.policies import BasePolicy
 
 from sb3_ppo_scratch.errors import ArgumentError
 from sb3_ppo_scratch.export.fixed_normalization import FixedNormalization, FramesNormalization, fixed_normalizations
-from sb3_ppo_scratch.gaussian_distribution import GaussianHead
 
 Observations = th.Tensor | dict[str, th.Tensor]
 
@@ -56,7 +55,7 @@ class DeployedPolicy(th.nn.Module):
             seen: Observations = {name: self._normalized(name, values) for name, values in observations.items()}
         else:
             seen = self._normalized("", observations)
-        actions = most_likely_actions(self.policy, seen).reshape(-1, *(self.policy.action_space.shape or ()))
+        actions = self.policy._predict(seen, deterministic=True).reshape(-1, *(self.policy.action_space.shape or ()))
         if not self.is_box:
             return actions
         if self.policy.squash_output:
@@ -72,24 +71,6 @@ class DeployedPolicy(th.nn.Module):
         """Normalise one entry, shape (batch, ...), if it has statistics; a single space has the empty name."""
         key = f"of_{name}"
         return self.normalizations[key](values) if key in self.normalizations else values
-
-
-def most_likely_actions(policy: BasePolicy, observations: Observations) -> th.Tensor:
-    """Choose actions as SB3's `_predict` does, by operations that any batch size can follow.
-
-    Args:
-        policy: The policy.
-        observations: Normalised, as `predict` hands them to it.
-
-    Returns:
-        Actions, shape (batch, n), neither clipped nor in the environment's units.
-    """
-    if isinstance(policy, ActorCriticPolicy) and isinstance(policy.action_net, GaussianHead):
-        # Tracing the spread would fix the batch size, and the most likely actions are the means alone.
-        features = BasePolicy.extract_features(policy, observations, policy.pi_features_extractor)
-        means: th.Tensor = policy.action_net.mean(policy.mlp_extractor.forward_actor(features))
-        return means
-    return policy._predict(observations, deterministic=True)
 
 
 def deployed_policy(model: BaseAlgorithm) -> DeployedPolicy:
