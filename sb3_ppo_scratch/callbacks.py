@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecMonitor, is_vecenv_wrapped
 
 from sb3_ppo_scratch.argument_checks import check_finite, check_positive_integer
 from sb3_ppo_scratch.checkpoints.folder import PREFIX, checkpoint_path, thin_out
@@ -21,8 +23,9 @@ class StopWhenSolved(BaseCallback):
     """Ends training once the mean return of the last episodes reaches a threshold.
 
     Returns are those of SB3's `Monitor`, in the environment's own units if that stands inside all wrappers that change
-    rewards, as rl_zoo3 and `make_vec_env` place it. No evaluation episodes are needed. In a hyperparameter file of
-    rl_zoo3: `callback: [{sb3_ppo_scratch.callbacks.StopWhenSolved: {threshold: 195}}]`.
+    rewards, as rl_zoo3 and `make_vec_env` place it. No evaluation episodes are needed. Every `learn` counts its own
+    episodes only. In a hyperparameter file of rl_zoo3, such as `ladder/stop_when_solved.yml`:
+    `callback: [{sb3_ppo_scratch.callbacks.StopWhenSolved: {threshold: 195}}]`.
 
     Args:
         threshold: The mean return to be reached.
@@ -44,6 +47,11 @@ class StopWhenSolved(BaseCallback):
         check_positive_integer("n_episodes", n_episodes, remedy="100 is usual")
         self.threshold, self.n_episodes = threshold, n_episodes
         self._returns: list[float] = []
+        self._looked_for_monitor = False
+
+    def _on_training_start(self) -> None:
+        """Forget the episodes of an earlier run."""
+        self._returns, self._looked_for_monitor = [], False
 
     def _on_step(self) -> bool:
         """Look at the episodes that have ended with this step.
@@ -51,9 +59,11 @@ class StopWhenSolved(BaseCallback):
         Returns:
             False once the threshold is reached.
         """
-        for info in self.locals["infos"]:
+        for done, info in zip(self.locals["dones"], self.locals["infos"], strict=True):
             if "episode" in info:
                 self._returns.append(float(info["episode"]["r"]))
+            elif done and not self._returns:
+                self._warn_without_monitor()
         del self._returns[: -self.n_episodes]
         if len(self._returns) < self.n_episodes or np.mean(self._returns) < self.threshold:
             return True
@@ -63,6 +73,19 @@ class StopWhenSolved(BaseCallback):
                 f"after {self.num_timesteps} steps"
             )
         return False
+
+    def _warn_without_monitor(self) -> None:
+        """Warn that nothing reports returns, unless a `Monitor` will: where a life is lost, the game may go on."""
+        if self._looked_for_monitor:
+            return
+        self._looked_for_monitor = True
+        env = self.training_env
+        if not is_vecenv_wrapped(env, VecMonitor) and not any(env.env_is_wrapped(Monitor)):
+            warnings.warn(
+                "StopWhenSolved has seen an episode end without its return, so training will never count as solved: "
+                "wrap each environment in stable_baselines3.common.monitor.Monitor, or the VecEnv in VecMonitor.",
+                stacklevel=2,
+            )
 
 
 class SaveCheckpoints(BaseCallback):

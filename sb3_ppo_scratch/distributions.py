@@ -17,6 +17,8 @@ from torch.nn import functional
 SelfBinned = TypeVar("SelfBinned", bound="BinnedDistribution")
 Deterministic = Literal["mode", "mean", "median"]
 """What stands for a distribution where nothing is to be drawn from it."""
+ROUNDING = 1e-5
+"""Up to where float32 may differ: actions from their atom (by the largest atom's size), sums of probabilities."""
 
 
 def ordinal_logits(logits: th.Tensor) -> th.Tensor:
@@ -36,15 +38,18 @@ def ordinal_logits(logits: th.Tensor) -> th.Tensor:
         https://arxiv.org/abs/1901.10500, section 4.3 (equation 5); in logarithms throughout, so that nothing overflows.
     """
     yes, no = functional.logsigmoid(logits), functional.logsigmoid(-logits)
-    no_beyond = no.sum(dim=1, keepdim=True) - no.cumsum(dim=1)
-    return yes.cumsum(dim=1) + no_beyond
+    # Summed from behind: terms of one sign only, so that nothing cancels (sum minus running sum would).
+    no_from_here = no.flip(1).cumsum(dim=1).flip(1)
+    return yes.cumsum(dim=1) + functional.pad(no_from_here[:, 1:], (0, 1))
 
 
 class BinnedDistribution(MultiCategoricalDistribution):
     """One categorical distribution per action dimension, over values ("atoms") rather than over their numbers.
 
+    Values that are no atoms have probability 0; the mean is one of these, as a rule.
+
     Args:
-        atoms: For each dimension its values in ascending order, shape (n_atoms,).
+        atoms: For each dimension its values in ascending order, shape (n_atoms,), which differ as float32.
         deterministic: What `get_actions(deterministic=True)` returns.
     """
 
@@ -58,18 +63,23 @@ class BinnedDistribution(MultiCategoricalDistribution):
         ]
         self._is_integer = all(values.dtype.kind in "iu" for values in atoms)
         self._atoms = th.as_tensor(np.stack(rows)).to(th.float32)
+        self._tolerance = ROUNDING * self._atoms.nan_to_num().abs().amax(dim=1)
         self._dimensions = th.arange(len(atoms))
 
     def proba_distribution(self: SelfBinned, action_logits: th.Tensor) -> SelfBinned:
         """Take a network's outputs, shape (batch, n_outputs), as parameters."""
-        self._atoms, self._dimensions = self._atoms.to(action_logits.device), self._dimensions.to(action_logits.device)
+        device = action_logits.device
+        self._atoms, self._tolerance = self._atoms.to(device), self._tolerance.to(device)
+        self._dimensions = self._dimensions.to(device)
         splits = th.split(action_logits, list(self.action_dims), dim=1)
         self.distribution = [Categorical(logits=self._logits(split)) for split in splits]
         return self
 
     def log_prob(self, actions: th.Tensor) -> th.Tensor:
-        """Evaluate atoms, shape (batch, n_dimensions), to log-probabilities, shape (batch,)."""
-        return super().log_prob(self.indices_of(actions))
+        """Evaluate actions, shape (batch, n_dimensions), to log-probabilities, shape (batch,); of non-atoms to -inf."""
+        distances, indices = self.nearest_atoms(actions)
+        are_atoms = (distances <= self._tolerance).all(dim=1)
+        return super().log_prob(indices).masked_fill(~are_atoms, -th.inf)
 
     def sample(self) -> th.Tensor:
         """Draw atoms, shape (batch, n_dimensions)."""
@@ -87,26 +97,26 @@ class BinnedDistribution(MultiCategoricalDistribution):
 
     def median(self) -> th.Tensor:
         """Give the first atoms up to which half of the probability lies, shape (batch, n_dimensions)."""
-        half = th.stack([(each.probs.cumsum(dim=1) < 0.5).sum(dim=1) for each in self.distribution], dim=1)
-        largest = th.as_tensor(self.action_dims, device=half.device) - 1
-        return self._values_of(th.minimum(half, largest))
+        below = [each.probs.cumsum(dim=1) < 0.5 - ROUNDING for each in self.distribution]
+        return self._values_of(th.stack([each.sum(dim=1) for each in below], dim=1))
 
     def get_actions(self, deterministic: bool = False) -> th.Tensor:
         """Draw atoms, or give what stands for the distributions, shape (batch, n_dimensions)."""
         actions: th.Tensor = getattr(self, self.deterministic)() if deterministic else self.sample()
         return actions
 
-    def indices_of(self, actions: th.Tensor) -> th.Tensor:
+    def nearest_atoms(self, actions: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
         """Find the atoms nearest to actions.
 
         Args:
             actions: Shape (batch, n_dimensions), or with one dimension (batch,).
 
         Returns:
-            Their numbers, int64, shape (batch, n_dimensions).
+            How far they are (infinitely from NaN), and their numbers, int64; both of shape (batch, n_dimensions).
         """
         columns = actions.reshape(-1, len(self.action_dims), 1)
-        return (columns - self._atoms).abs().nan_to_num(nan=th.inf).argmin(dim=2)
+        distances, indices = (columns - self._atoms).abs().nan_to_num(nan=th.inf).min(dim=2)
+        return distances, indices
 
     def _values_of(self, indices: th.Tensor) -> th.Tensor:
         """Look atoms up by their numbers, shape (batch, n_dimensions)."""

@@ -1,7 +1,8 @@
 """A Gaussian over continuous actions whose spread may depend on the state and on the other actions.
 
 What is here: SB3's diagonal Gaussian with one or both of its two simplifications undone. What is not: the policy that
-has such a distribution (`policies.py`).
+has such a distribution (`policies.py`). Batches are asked for their `shape[0]`, since `len` of a tensor is a constant
+to torch's tracer, and an exported file would take batches of that size only.
 """
 
 from typing import Any, TypeVar
@@ -46,7 +47,7 @@ class GaussianHead(th.nn.Module):
         parts = [self.mean(latent)]
         if self.log_std_change is not None:
             parts.append(self.log_std_change(latent))
-        return th.cat([*parts, self.below_diagonal.expand(len(latent), -1)], dim=1)
+        return th.cat([*parts, self.below_diagonal.expand(latent.shape[0], -1)], dim=1)
 
 
 class GaussianDistribution(DiagGaussianDistribution):
@@ -100,9 +101,9 @@ class GaussianDistribution(DiagGaussianDistribution):
         if self.independent_components:
             self.distribution = Normal(mean, std)
             return self
-        below = mean.new_zeros(len(mean), self.action_dim, self.action_dim)
+        below = mean.new_zeros(mean.shape[0], self.action_dim, self.action_dim)
         row, column = th.tril_indices(self.action_dim, self.action_dim, offset=-1, device=mean.device)
-        below = below.index_put((th.arange(len(mean), device=mean.device)[:, None], row, column), rest)
+        below = below.index_put((th.arange(mean.shape[0], device=mean.device)[:, None], row, column), rest)
         factor = std[:, :, None] * (below + th.eye(self.action_dim, dtype=mean.dtype, device=mean.device))
         self.distribution = MultivariateNormal(mean, scale_tril=factor)  # type: ignore[assignment] # not SB3's Normal
         return self

@@ -5,7 +5,8 @@ networks' outputs mean (SB3's distributions), and the algorithms that ask for su
 """
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch as th
@@ -55,33 +56,47 @@ def share_trunk(policy_class: type[BasePolicy], policy_kwargs: Mapping[str, Any]
 
     Args:
         policy_class: The policy's class.
-        policy_kwargs: Its arguments; `net_arch` is a list of widths.
+        policy_kwargs: Its arguments, `net_arch` as a list of widths; for others the class's defaults hold.
 
     Returns:
         Arguments with which SB3 builds the same networks, the linear layers moved into a shared features extractor.
 
     Raises:
-        ArgumentError: If `net_arch` names separate layers, or the features extractors are to be separate.
+        ArgumentError: If `net_arch` is no list of widths, or the features extractors are to be separate.
     """
     kwargs = dict(policy_kwargs)
-    layers = kwargs.pop("net_arch", None)
-    if isinstance(layers, Mapping):
-        raise ArgumentError(
-            f"`share_features=True` contradicts net_arch={layers!r}, which gives actor and critic layers of their own; "
-            "pass net_arch as a list of widths."
-        )
-    if not kwargs.get("share_features_extractor", True):
-        raise ArgumentError("`share_features=True` contradicts policy_kwargs=dict(share_features_extractor=False).")
-    default_extractor = _default_of(policy_class, "features_extractor_class")
+
+    def take(argument: str) -> Any:
+        return kwargs.pop(argument) if argument in kwargs else _default_of(policy_class, argument)
+
+    extractor_class, layers = take("features_extractor_class"), take("net_arch")
     if layers is None:
-        layers = DEFAULT_LAYERS if default_extractor is not NatureCNN else ()
+        layers = () if extractor_class is NatureCNN else DEFAULT_LAYERS
+    if not kwargs.get("share_features_extractor", _default_of(policy_class, "share_features_extractor")):
+        raise ArgumentError("`share_features=True` contradicts policy_kwargs=dict(share_features_extractor=False).")
     trunk = {
-        "extractor_class": kwargs.pop("features_extractor_class", default_extractor),
-        "extractor_kwargs": kwargs.pop("features_extractor_kwargs", None),
-        "layers": list(layers),
-        "activation_fn": kwargs.get("activation_fn", th.nn.Tanh),
+        "extractor_class": extractor_class,
+        "extractor_kwargs": take("features_extractor_kwargs"),
+        "layers": _as_widths(layers),
+        "activation_fn": kwargs.get("activation_fn", _default_of(policy_class, "activation_fn")),
     }
     return {**kwargs, "net_arch": [], "features_extractor_class": SharedTrunk, "features_extractor_kwargs": trunk}
+
+
+def check_trunk_is_shared(policy: ActorCriticPolicy) -> None:
+    """Check that a policy has built itself as `share_trunk` says: a subclass may put in layers of its own.
+
+    Args:
+        policy: The policy.
+
+    Raises:
+        ArgumentError: If actor or critic has layers of its own before its last one.
+    """
+    if any(True for _ in policy.mlp_extractor.parameters()):
+        raise ArgumentError(
+            f"`share_features=True` contradicts {type(policy).__name__}, whose mlp_extractor has layers that come "
+            "after what is shared; leave `_build_mlp_extractor` and `net_arch` to SB3."
+        )
 
 
 def remove_critic(policy: ActorCriticPolicy) -> None:
@@ -102,6 +117,32 @@ def remove_critic(policy: ActorCriticPolicy) -> None:
     policy.optimizer = policy.optimizer_class(policy.parameters(), lr=rate, **policy.optimizer_kwargs)  # type: ignore[call-arg] # all have it
 
 
+def _as_widths(net_arch: Any) -> list[int]:
+    """Read `net_arch` as the widths of layers that actor and critic share.
+
+    Raises:
+        ArgumentError: If it is none, or names separate layers (also in a list, as old versions of SB3 wanted it).
+    """
+    entries: list[Any] = list(net_arch) if isinstance(net_arch, Iterable) else [None]
+    separate = any(isinstance(each, Mapping) for each in (net_arch, *entries))
+    if not separate and all(isinstance(width, Integral) and int(width) > 0 for width in entries):
+        return [int(width) for width in entries]
+    what = "gives actor and critic layers of their own" if separate else "holds no widths"
+    raise ArgumentError(
+        f"`share_features=True` contradicts net_arch={net_arch!r}, which {what}; pass net_arch as a list of widths."
+    )
+
+
 def _default_of(policy_class: type[BasePolicy], argument: str) -> Any:
-    """Look up a constructor argument's default."""
-    return inspect.signature(policy_class.__init__).parameters[argument].default
+    """Look up a constructor argument's default in the first class that names the argument: others only pass it on.
+
+    Raises:
+        ArgumentError: If none does.
+    """
+    for each in policy_class.__mro__:
+        parameter = inspect.signature(each.__init__).parameters.get(argument)  # type: ignore[misc] # of a class, not an instance
+        if parameter is not None and parameter.default is not parameter.empty:
+            return parameter.default
+    raise ArgumentError(
+        f"`share_features=True` needs a policy that knows `{argument}`; {policy_class.__name__} does not."
+    )

@@ -19,8 +19,8 @@ from stable_baselines3.common.type_aliases import Schedule
 
 from sb3_ppo_scratch.argument_checks import check_choice
 from sb3_ppo_scratch.distributions import BinnedDistribution, Deterministic, OrdinalDistribution
-from sb3_ppo_scratch.errors import ArgumentError
-from sb3_ppo_scratch.gaussian_distribution import GaussianDistribution
+from sb3_ppo_scratch.errors import ArgumentError, ArgumentTypeError
+from sb3_ppo_scratch.gaussian_distribution import LOG_STD_RANGE, GaussianDistribution
 from sb3_ppo_scratch.wrappers.bin_action import Bins, make_atoms
 
 DEFAULT_BINS = 11
@@ -30,7 +30,8 @@ class BinnedMlpPolicy(ActorCriticPolicy):
     """Chooses one atom per action dimension of a Box, each by a categorical distribution of its own.
 
     The environment keeps its Box, and `predict` returns values from it. In a hyperparameter file of rl_zoo3:
-    `policy: BinnedMlpPolicy` and `policy_kwargs: "dict(bins=5)"`.
+    `policy: BinnedMlpPolicy` and `policy_kwargs: "dict(bins=5)"`. To `evaluate_actions`, values that are no atoms have
+    probability 0 (log-probability -inf).
 
     Args:
         observation_space: The observation space.
@@ -58,6 +59,7 @@ class BinnedMlpPolicy(ActorCriticPolicy):
         """Build the networks.
 
         Raises:
+            ArgumentTypeError: If `bins` holds what is no number.
             ArgumentError: If the action space is of another kind, or an argument cannot be used.
         """
         check_choice("deterministic_action", deterministic_action, get_args(Deterministic))
@@ -71,19 +73,41 @@ class BinnedMlpPolicy(ActorCriticPolicy):
         """Make each dimension's atoms, shape (n_atoms,).
 
         Raises:
-            ArgumentError: If the action space is of another kind.
+            ArgumentTypeError: If `bins` holds what is no number.
+            ArgumentError: If the action space is of another kind, or `bins` does not fit it.
         """
         if not isinstance(action_space, self.action_spaces):
             kinds = " or ".join(kind.__name__ for kind in self.action_spaces)
             raise ArgumentError(f"{type(self).__name__} needs a {kinds} action space, got {action_space}.")
         if isinstance(action_space, spaces.Box):
-            return make_atoms(action_space, DEFAULT_BINS if bins is None else bins)
+            return self._bin(action_space, DEFAULT_BINS if bins is None else bins)
         if bins is not None:
             raise ArgumentError(f"`bins={bins!r}` has no meaning for {action_space}, which is discrete already.")
         numbers: Any = (
             [action_space.n] if isinstance(action_space, spaces.Discrete) else getattr(action_space, "nvec", ())
         )
         return tuple(np.arange(number) for number in numbers)
+
+    def _bin(self, box: spaces.Box, bins: Bins) -> tuple[NDArray[Any], ...]:
+        """Make a Box's atoms.
+
+        Raises:
+            ArgumentTypeError: If `bins` holds what is no number.
+            ArgumentError: If the Box is not of floats, or `bins` does not fit it.
+        """
+        name = type(self).__name__
+        if box.dtype is None or box.dtype.kind != "f":
+            raise ArgumentError(f"{name} needs a Box of floats, got {box} with dtype {box.dtype}.")
+        try:
+            atoms = make_atoms(box, bins)
+        except (TypeError, ValueError) as error:
+            kind = ArgumentTypeError if isinstance(error, TypeError) else ArgumentError
+            raise kind(f"{name}: {error}") from error
+        if not all((np.diff(values.astype(np.float32)) > 0).all() for values in atoms):
+            raise ArgumentError(
+                f"{name}: bins={bins!r} is too fine for {box}: in float32, as SB3 keeps actions, some atoms are equal."
+            )
+        return atoms
 
     def _build(self, lr_schedule: Schedule) -> None:
         """Build the networks for this policy's distribution in place of SB3's choice for the action space."""
@@ -155,7 +179,16 @@ class GaussianMlpPolicy(ActorCriticPolicy):
         super().__init__(observation_space, action_space, lr_schedule, *arguments, **keywords)
 
     def _build(self, lr_schedule: Schedule) -> None:
-        """Build the networks for this policy's distribution, which is SB3's where nothing else was asked for."""
+        """Build the networks for this policy's distribution, which is SB3's where nothing else was asked for.
+
+        Raises:
+            ArgumentError: If the log std would begin beyond where it is cut off, and hence never learn.
+        """
+        low, high = LOG_STD_RANGE
+        if self.state_dependent_std and not low <= self.log_std_init <= high:
+            raise ArgumentError(
+                f"`log_std_init` must lie in [{low}, {high}] with state_dependent_std=True, got {self.log_std_init!r}."
+            )
         if self.state_dependent_std or not self.independent_components:
             self.action_dist = GaussianDistribution(
                 int(np.prod(self.action_space.shape or ())),

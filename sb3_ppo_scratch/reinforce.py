@@ -151,6 +151,11 @@ class ReinforceScratch(ScratchAlgorithm):
         self.normalize_returns = normalize_returns
         self._build(setup=_init_setup_model)
 
+    def _setup_model(self) -> None:
+        """Build everything that follows from the arguments, of which `load` may have changed `baseline`."""
+        self.critic = self.baseline == "value"
+        super()._setup_model()
+
     def learn(
         self: SelfReinforce,
         total_timesteps: int,

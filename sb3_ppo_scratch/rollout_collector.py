@@ -244,7 +244,8 @@ class RolloutCollector(OnPolicyAlgorithm):
         Returns:
             Log-probabilities, shape (n_envs,).
         """
-        return self.policy.get_distribution(observations).log_prob(th.as_tensor(actions, device=self.device))
+        rows = th.as_tensor(actions.reshape(len(actions), -1), device=self.device)  # the policy's form for any Box
+        return self.policy.get_distribution(observations).log_prob(rows)
 
     def _add_values_of_cut_episodes(
         self, actor: Actor, rewards: np.ndarray, dones: np.ndarray, infos: list[dict[str, Any]]

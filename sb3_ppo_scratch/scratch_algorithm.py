@@ -31,7 +31,7 @@ from sb3_ppo_scratch.advantages import AdvantageEstimator
 from sb3_ppo_scratch.devices import explain_device, fastest_device, slow_device_warning
 from sb3_ppo_scratch.errors import ArgumentError, check_known_names
 from sb3_ppo_scratch.live_attributes import FloatOrSchedule, LiveAttributes
-from sb3_ppo_scratch.networks import remove_critic, share_trunk
+from sb3_ppo_scratch.networks import check_trunk_is_shared, remove_critic, share_trunk
 from sb3_ppo_scratch.observation_normalizer import attach_observation_normalizer, check_normalizable
 from sb3_ppo_scratch.policies import POLICIES
 from sb3_ppo_scratch.resumable_run import OF_A_RUN, ResumableRun
@@ -235,6 +235,8 @@ class ScratchAlgorithm(LiveAttributes, ResumableRun):
         self.rollout_buffer_class = chosen_class or default_rollout_buffer_class(self.observation_space)
         self.policy_kwargs = self._policy_arguments()
         super()._setup_model()
+        if self.share_features:
+            check_trunk_is_shared(self.policy)
         # What the user chose, so that a saved file names this project's classes nowhere.
         self.rollout_buffer_class, self.policy_kwargs = chosen_class, chosen_kwargs
         if not self.critic:

@@ -28,9 +28,11 @@ def model_of(**arguments: Any) -> PPOScratch:
     return PPOScratch("GaussianMlpPolicy", EndingsEnv(BOX), **settings)
 
 
-def distribution_of(state_dependent_std: bool, independent_components: bool, batch: int = 5) -> GaussianDistribution:
+def distribution_of(
+    state_dependent_std: bool, independent_components: bool, batch: int = 5, seed: int = 0
+) -> GaussianDistribution:
     """A distribution in float64 with random parameters, none of which is zero."""
-    th.manual_seed(0)
+    th.manual_seed(seed)
     distribution = GaussianDistribution(
         3, state_dependent_std=state_dependent_std, independent_components=independent_components
     )
@@ -95,18 +97,35 @@ def test_switches_do_what_they_say(switches: tuple[bool, bool]) -> None:
 
 
 @pytest.mark.parametrize("switches", SWITCHES)
+def test_everything_stays_on_the_parameters_device(
+    switches: tuple[bool, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(th.distributions.Distribution, "_validate_args", False)  # which would look at values
+    distribution = GaussianDistribution(3, state_dependent_std=switches[0], independent_components=switches[1])
+    head, log_std = distribution.proba_distribution_net(4)
+    distribution.proba_distribution(head.to("meta")(th.zeros(5, 4, device="meta")), log_std.to("meta"))
+    results = [distribution.sample(), distribution.mode(), distribution.entropy()]
+    assert [result.device.type for result in (*results, distribution.log_prob(results[0]))] == ["meta"] * 4
+
+
+@pytest.mark.parametrize("switches", SWITCHES)
 def test_divergence_is_that_of_gaussians(switches: tuple[bool, bool]) -> None:
-    old, new = distribution_of(*switches), distribution_of(*switches)
-    shifted: Any = new.distribution
-    shifted.loc = shifted.loc + 0.7
+    old, new = distribution_of(*switches), distribution_of(*switches, seed=1)
     described = describe_distribution(old)
     assert described is not None
     divergences = kl_from(described, new)
     assert divergences.shape == (5,)
     for row in range(5):
-        _, covariance = mean_and_covariance(old, row)
-        step = np.full(3, 0.7)
-        assert divergences[row].item() == pytest.approx(0.5 * step @ np.linalg.solve(covariance, step), rel=1e-9)
+        (mean, covariance), (other_mean, other_covariance) = (mean_and_covariance(each, row) for each in (old, new))
+        step = other_mean - mean
+        expected = 0.5 * (
+            np.trace(np.linalg.solve(other_covariance, covariance))
+            + step @ np.linalg.solve(other_covariance, step)
+            - 3
+            + np.log(np.linalg.det(other_covariance) / np.linalg.det(covariance))
+        )
+        assert expected > 0.1
+        assert divergences[row].item() == pytest.approx(expected, rel=1e-9)
 
 
 def test_without_the_switches_it_is_sb3s_policy_bit_by_bit() -> None:
@@ -158,5 +177,9 @@ def test_what_it_cannot_do_is_refused() -> None:
         model_of(use_sde=True)
     with pytest.raises(ArgumentError, match="`state_dependent_std` must be one of"):
         model_of(policy_kwargs={"state_dependent_std": 1})
+    for log_std_init in (2.1, -21.0):
+        with pytest.raises(ArgumentError, match=r"`log_std_init` must lie in \[-20\.0, 2\.0\] with .* got"):
+            model_of(policy_kwargs={"state_dependent_std": True, "log_std_init": log_std_init})
+    model_of(policy_kwargs={"independent_components": False, "log_std_init": 3.0})
     with pytest.raises(ArgumentError, match="does not cover"):
         model_of(policy_kwargs={"state_dependent_std": True}, update="closed_form")

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.torch_layers import MlpExtractor, NatureCNN
 
 from sb3_ppo_scratch import PPOScratch
-from sb3_ppo_scratch.networks import SharedTrunk
+from sb3_ppo_scratch.errors import ArgumentError
+from sb3_ppo_scratch.networks import SharedTrunk, share_trunk
 from tests.envs import EndingsEnv
 
 IMAGES = spaces.Box(0, 255, (36, 36, 1), np.uint8)
@@ -18,6 +21,46 @@ KINDS: dict[str, tuple[str, Any]] = {
     "dicts": ("MultiInputPolicy", DICTS),
     "images": ("CnnPolicy", IMAGES),
 }
+
+
+BOX = spaces.Box(-1, 1, (2,), np.float32)
+
+
+class Passing(ActorCriticPolicy):
+    """Passes its arguments on without naming them, as SB3's documentation does."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+
+
+class PassingCnn(ActorCriticCnnPolicy):
+    """The same for images."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+
+
+class OwnDefaults(ActorCriticPolicy):
+    """Has other layers than SB3's where none are asked for."""
+
+    def __init__(
+        self, *arguments: Any, net_arch: Any = (12,), activation_fn: Any = th.nn.ReLU, **keywords: Any
+    ) -> None:
+        super().__init__(*arguments, net_arch=net_arch, activation_fn=activation_fn, **keywords)
+
+
+class OwnExtractors(ActorCriticPolicy):
+    """Has separate features extractors where nothing is said about them."""
+
+    def __init__(self, *arguments: Any, share_features_extractor: bool = False, **keywords: Any) -> None:
+        super().__init__(*arguments, share_features_extractor=share_features_extractor, **keywords)
+
+
+class OwnLayers(Passing):
+    """Has layers that no argument speaks of."""
+
+    def _build_mlp_extractor(self) -> None:
+        self.mlp_extractor = MlpExtractor(self.features_dim, [8], th.nn.Tanh)
 
 
 def model_of(kind: str = "vectors", action_space: spaces.Space[Any] | None = None, **arguments: Any) -> PPOScratch:
@@ -121,16 +164,93 @@ def test_shared_trunk_begins_orthogonal_and_is_covered_by_the_closed_form() -> N
         th.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
 
+CORRELATED = {"state_dependent_std": True, "independent_components": False}
+
+
 @pytest.mark.parametrize(
-    ("policy_kwargs", "message"),
+    ("policy", "update", "kwargs"),
     [
-        ({"net_arch": {"pi": [8], "vf": [8]}}, "contradicts net_arch"),
-        ({"share_features_extractor": False}, "contradicts policy_kwargs"),
+        ("BinnedMlpPolicy", "autograd", {"bins": 3}),
+        ("OrdinalMlpPolicy", "autograd", {"bins": [[-1.0, 0.0, 0.5], 4]}),
+        ("GaussianMlpPolicy", "closed_form", {}),
+        ("GaussianMlpPolicy", "autograd", CORRELATED),
+        (Passing, "closed_form", {}),
     ],
 )
-def test_separate_layers_contradict_a_shared_trunk(policy_kwargs: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        model_of(share_features=True, policy_kwargs=policy_kwargs)
+def test_every_policy_shares_its_trunk_learns_and_survives_saving(
+    policy: Any, update: Any, kwargs: dict[str, Any], tmp_path: Any
+) -> None:
+    arguments = {"n_steps": 16, "batch_size": 8, "n_epochs": 2, "seed": 0, "update": update}
+    kwargs = {"net_arch": [16, 8], **kwargs}
+    model = PPOScratch(policy, EndingsEnv(BOX), share_features=True, policy_kwargs=kwargs, **arguments)
+    trunk = list(model.policy.features_extractor.layers.parameters())
+    assert [len(parameter) for parameter in trunk] == [16, 16, 8, 8]
+    before = [parameter.detach().clone() for parameter in trunk]
+    model.learn(48)
+    assert not any(th.equal(*pair) for pair in zip(trunk, before, strict=True))
+    observations = np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)
+    drawn, _ = model.predict(observations)
+    values, log_probs, _ = model.policy.evaluate_actions(th.as_tensor(observations), th.as_tensor(drawn))
+    for output in (values, log_probs):
+        assert all(gradient.any() for gradient in th.autograd.grad(output.sum(), trunk, retain_graph=True))
+    others = {name.split(".")[0] for name, _ in model.policy.named_parameters() if "features_extractor" not in name}
+    assert others <= {"action_net", "value_net", "log_std"}
+    model.save(tmp_path / "model")
+    model.policy.save(tmp_path / "policy")
+    chosen, _ = model.predict(observations, deterministic=True)
+    for loaded in (PPOScratch.load(tmp_path / "model"), type(model.policy).load(tmp_path / "policy")):
+        np.testing.assert_array_equal(loaded.predict(observations, deterministic=True)[0], chosen)
+
+
+@pytest.mark.parametrize("policy", ["GaussianMlpPolicy", Passing])
+def test_both_updates_learn_the_same_with_a_shared_trunk_of_any_covered_policy(policy: Any) -> None:
+    arguments = {"n_steps": 16, "batch_size": 8, "n_epochs": 2, "seed": 0, "share_features": True}
+    models = [
+        PPOScratch(policy, EndingsEnv(BOX), update=update, **arguments).learn(48)  # type: ignore[arg-type]
+        for update in ("closed_form", "autograd")
+    ]
+    for ours, theirs in zip(*(each.policy.parameters() for each in models), strict=True):
+        th.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+def test_trunk_begins_with_what_the_policy_would_have_without_it() -> None:
+    trunk = share_trunk(PassingCnn, {})["features_extractor_kwargs"]
+    assert trunk["extractor_class"] is NatureCNN
+    assert trunk["layers"] == []
+    chosen = share_trunk(Passing, {"features_extractor_class": NatureCNN, "features_extractor_kwargs": {"a": 1}})
+    assert chosen["features_extractor_kwargs"]["extractor_class"] is NatureCNN
+    assert chosen["features_extractor_kwargs"]["extractor_kwargs"] == {"a": 1}
+    assert chosen["features_extractor_kwargs"]["layers"] == []  # SB3 adds none to this extractor
+    own = share_trunk(OwnDefaults, {})["features_extractor_kwargs"]
+    assert (own["layers"], own["activation_fn"]) == ([12], th.nn.ReLU)
+
+
+@pytest.mark.parametrize(
+    ("policy", "policy_kwargs", "message"),
+    [
+        ("MlpPolicy", {"net_arch": {"pi": [8], "vf": [8]}}, "contradicts net_arch=.* layers of their own"),
+        ("MlpPolicy", {"net_arch": [{"pi": [8], "vf": [8]}]}, "contradicts net_arch=.* layers of their own"),
+        ("MlpPolicy", {"net_arch": 8}, "contradicts net_arch=8, which holds no widths; pass .* a list of widths"),
+        ("MlpPolicy", {"net_arch": [8, 0]}, r"contradicts net_arch=\[8, 0\], which holds no widths"),
+        ("MlpPolicy", {"net_arch": "64"}, "contradicts net_arch='64', which holds no widths"),
+        ("MlpPolicy", {"share_features_extractor": False}, "contradicts policy_kwargs"),
+        (OwnExtractors, {}, "contradicts policy_kwargs"),
+        (OwnLayers, {}, "contradicts OwnLayers, whose mlp_extractor has layers that come after"),
+    ],
+)
+def test_separate_layers_contradict_a_shared_trunk(policy: Any, policy_kwargs: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        PPOScratch(policy, EndingsEnv(BOX), share_features=True, policy_kwargs=policy_kwargs)
+
+
+def test_policy_that_is_no_actor_critic_has_no_trunk_to_share() -> None:
+    with pytest.raises(ArgumentError, match="needs a policy that knows `net_arch`; BasePolicy does not"):
+        share_trunk(BasePolicy, {})
+
+
+@pytest.mark.parametrize("net_arch", [(8, 4), np.array([8, 4])], ids=["tuple", "array"])
+def test_widths_may_come_in_any_sequence(net_arch: Any) -> None:
+    assert share_trunk(ActorCriticPolicy, {"net_arch": net_arch})["features_extractor_kwargs"]["layers"] == [8, 4]
 
 
 def test_shared_trunk_survives_saving(tmp_path: Any) -> None:

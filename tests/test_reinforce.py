@@ -1,12 +1,16 @@
 """Tests of `ReinforceScratch`: its step against the textbook's formula, its options, and the zoo's view of it."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecMonitor
 
 from sb3_ppo_scratch import PPOScratch, ReinforceScratch
 from sb3_ppo_scratch.callbacks import StopWhenSolved
@@ -109,14 +113,48 @@ def test_value_network_is_fitted_to_the_return_from_each_step_on(update: str, re
             th.testing.assert_close(ours.grad, theirs.grad.to(ours.dtype), rtol=1e-4, atol=1e-6)
 
 
-def test_saved_model_continues_exactly(tmp_path: Any) -> None:
-    model = model_of().learn(40)
-    model.save(tmp_path / "model")
+@pytest.mark.parametrize("update", ["closed_form", "autograd"])
+@pytest.mark.parametrize("baseline", ["none", "mean", "value"])
+def test_saved_and_loaded_model_goes_on_exactly_as_the_original(baseline: str, update: str, tmp_path: Path) -> None:
+    original = model_of(baseline=baseline, update=update, normalize_returns=True).learn(40)
+    original.save(tmp_path / "model")
     loaded = ReinforceScratch.load(tmp_path / "model", env=EndingsEnv(ACTIONS["discrete"]))
-    assert (loaded.n_episodes, loaded.baseline, loaded.reward_to_go) == (3, "none", True)
-    for ours, theirs in zip(model.policy.parameters(), loaded.policy.parameters(), strict=True):
+    assert (loaded.n_episodes, loaded.baseline, loaded.reward_to_go) == (3, baseline, True)
+    for model in (original, loaded):
+        model.set_env(DummyVecEnv([lambda: EndingsEnv(ACTIONS["discrete"])]))
+        model.set_random_seed(5)
+        before = model.num_timesteps
+        model.learn(40, reset_num_timesteps=False)
+        assert model.num_timesteps >= before + 40
+    assert original.num_timesteps == loaded.num_timesteps
+    for ours, theirs in zip(original.policy.parameters(), loaded.policy.parameters(), strict=True):
         assert th.equal(ours, theirs)
-    loaded.learn(40)
+
+
+def test_run_that_was_saved_and_loaded_between_updates_equals_one_that_was_not(tmp_path: Path) -> None:
+    def start() -> ReinforceScratch:
+        th.manual_seed(0)
+        env = EndingsEnv(ACTIONS["discrete"])
+        env.reset(seed=0)
+        return ReinforceScratch("MlpPolicy", env, n_episodes=3, gamma=0.9)
+
+    interrupted = start().learn(40)
+    interrupted.save(tmp_path / "model")
+    with th.random.fork_rng():  # loading draws a policy's first parameters
+        continued = ReinforceScratch.load(tmp_path / "model", env=interrupted.get_env(), force_reset=False)
+    continued.learn(40, reset_num_timesteps=False)
+    straight = start().learn(continued.num_timesteps)
+    assert straight.num_timesteps == continued.num_timesteps > interrupted.num_timesteps
+    for ours, theirs in zip(straight.policy.parameters(), continued.policy.parameters(), strict=True):
+        assert th.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("before", "after"), [("none", "value"), ("value", "mean")])
+def test_baseline_that_needs_another_network_is_refused_on_load(before: str, after: str, tmp_path: Path) -> None:
+    model_of(baseline=before).save(tmp_path / "model")
+    with pytest.raises(RuntimeError, match=r"key\(s\) in state_dict: .*value_net"):
+        ReinforceScratch.load(tmp_path / "model", baseline=after)
+    assert ReinforceScratch.load(tmp_path / "model", baseline=before).baseline == before
 
 
 def test_reinforce_is_ppo_with_one_unclipped_full_batch_epoch() -> None:
@@ -159,6 +197,48 @@ def test_callback_stops_once_the_mean_return_is_reached() -> None:
     assert means[-1] >= 25
     assert all(mean < 25 for mean in means[:-1])
     assert model.num_timesteps == sum(returns)
+
+
+@pytest.mark.parametrize("reset_num_timesteps", [True, False])
+def test_callback_counts_the_episodes_of_its_own_run_only(reset_num_timesteps: bool) -> None:
+    callback = StopWhenSolved(threshold=-100, n_episodes=5)  # reached by any five episodes
+    runs = [model_of(n_episodes=1).learn(1000, callback, reset_num_timesteps=reset_num_timesteps) for _ in range(2)]
+    assert [run.num_timesteps for run in runs] == [3 + 5 + 4 + 7 + 3] * 2  # the first five episodes of `EndingsEnv`
+
+
+def test_callback_warns_once_in_each_run_if_nothing_reports_returns() -> None:
+    callback = StopWhenSolved(threshold=0)
+    model = ReinforceScratch("MlpPolicy", DummyVecEnv([lambda: EndingsEnv(ACTIONS["discrete"])] * 2))
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="or the VecEnv in VecMonitor") as caught:
+            model.learn(30, callback)
+        assert len(caught) == 1
+
+
+class LosesLives(VecEnvWrapper):
+    """Ends the agent's episode with every step, as lost lives do in Atari games, while those of the game go on."""
+
+    def reset(self) -> Any:
+        return self.venv.reset()
+
+    def step_wait(self) -> Any:
+        observations, rewards, dones, infos = self.venv.step_wait()
+        return observations, rewards, np.ones_like(dones), infos
+
+
+@pytest.mark.parametrize("monitor", ["around each", "around all"])
+def test_callback_waits_for_the_first_return_without_a_warning_where_a_monitor_is(
+    monitor: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    def make() -> gym.Env[Any, Any]:
+        env = EndingsEnv(ACTIONS["discrete"])
+        return Monitor(env) if monitor == "around each" else env
+
+    env: VecEnv = DummyVecEnv([make])
+    model = ReinforceScratch("MlpPolicy", LosesLives(env if monitor == "around each" else VecMonitor(env)))
+    model.learn(100, StopWhenSolved(threshold=-100, n_episodes=2))
+    assert model.num_timesteps == 3 + 5
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize("arguments", [{"threshold": float("nan")}, {"threshold": 1, "n_episodes": 0}])

@@ -18,7 +18,8 @@ def add_export_command(commands: "argparse._SubParsersAction[argparse.ArgumentPa
         help="write a saved agent as ONNX",
         description="Write a saved agent as an ONNX file, from observations to the actions that "
         "`predict(deterministic=True)` returns. Normalisation is inside: the policy's own, and that of a VecNormalize "
-        "whose statistics rl_zoo3 has saved beside the model.",
+        "whose statistics rl_zoo3 has saved beside the model. Stacked frames that are normalised take NaN in place of "
+        "those that are not there yet, right after a reset.",
     )
     parser.add_argument("model", metavar="MODEL.zip", type=Path, help="the saved model")
     parser.add_argument("--env", metavar="ID", help="the environment (default: that of rl_zoo3's folder)")

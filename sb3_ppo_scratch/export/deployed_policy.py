@@ -1,50 +1,21 @@
 """A policy as a plain module from observations to actions, with all that SB3's `predict` does around its network.
 
-What is here: `predict(deterministic=True)` in torch alone. What is not: writing it to a file (`onnx_file.py`).
+What is here: `predict(deterministic=True)` in torch alone. What is not: the environment's normalisation
+(`fixed_normalization.py`), writing everything to a file (`onnx_file.py`).
 """
 
 import inspect
+from collections.abc import Mapping
 
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.running_mean_std import RunningMeanStd
-from stable_baselines3.common.vec_env import VecNormalize, unwrap_vec_normalize
 
 from sb3_ppo_scratch.errors import ArgumentError
+from sb3_ppo_scratch.export.fixed_normalization import FixedNormalization, FramesNormalization, fixed_normalizations
 
 Observations = th.Tensor | dict[str, th.Tensor]
-
-
-class FixedNormalization(th.nn.Module):
-    """What a `VecNormalize` does to one observation, with statistics that stand still.
-
-    Args:
-        moments: Its running mean and variance.
-        epsilon: Its epsilon.
-        clip: Its `clip_obs`.
-    """
-
-    mean: th.Tensor
-    deviation: th.Tensor
-
-    def __init__(self, moments: RunningMeanStd, epsilon: float, clip: float) -> None:
-        super().__init__()
-        self.register_buffer("mean", th.as_tensor(moments.mean, dtype=th.float64))
-        self.register_buffer("deviation", th.as_tensor((moments.var + epsilon) ** 0.5, dtype=th.float64))
-        self._clip = clip
-
-    def forward(self, observations: th.Tensor) -> th.Tensor:
-        """Normalise.
-
-        Args:
-            observations: Shape (batch, *shape).
-
-        Returns:
-            The same shape, float32.
-        """
-        return ((observations - self.mean) / self.deviation).clamp(-self._clip, self._clip).float()
 
 
 class DeployedPolicy(th.nn.Module):
@@ -52,19 +23,17 @@ class DeployedPolicy(th.nn.Module):
 
     Args:
         policy: The policy of any SB3 algorithm.
-        normalize: The `VecNormalize` that its observations come from; None: it has none, or it is left out.
-
-    Raises:
-        ArgumentError: If the observations are of a kind that cannot be told apart in a file.
+        normalizations: What is done to observations before it, as `fixed_normalizations` finds it.
     """
 
     low: th.Tensor
     high: th.Tensor
 
-    def __init__(self, policy: BasePolicy, normalize: VecNormalize | None = None) -> None:
+    def __init__(self, policy: BasePolicy, normalizations: Mapping[str, FixedNormalization]) -> None:
         super().__init__()
         self.policy = policy
-        self.normalizations = _normalizations(normalize)
+        # A module has no attribute with an empty name, nor with that of a method.
+        self.normalizations = th.nn.ModuleDict({f"of_{name}": each for name, each in normalizations.items()})
         space = policy.action_space
         self.is_box = isinstance(space, spaces.Box)
         if isinstance(space, spaces.Box):
@@ -75,8 +44,9 @@ class DeployedPolicy(th.nn.Module):
         """Choose actions.
 
         Args:
-            observations: As the environments return them, shape (batch, *shape), channels first; for a Dict space one
-                such entry per key.
+            observations: As the environments return them, shape (batch, *shape), channels first, and stacked if the
+                policy observes stacked frames; for a Dict space one such entry per key. Where frames are normalised,
+                NaN stands for those that are not there yet (`FramesNormalization`); elsewhere 0, as in SB3.
 
         Returns:
             Actions, shape (batch, *action_shape).
@@ -85,31 +55,22 @@ class DeployedPolicy(th.nn.Module):
             seen: Observations = {name: self._normalized(name, values) for name, values in observations.items()}
         else:
             seen = self._normalized("", observations)
-        actions = self.policy._predict(seen, deterministic=True)
-        actions = actions.reshape(-1, *(self.policy.action_space.shape or ()))
+        actions = self.policy._predict(seen, deterministic=True).reshape(-1, *(self.policy.action_space.shape or ()))
         if not self.is_box:
             return actions
         if self.policy.squash_output:
             return self.low + 0.5 * (actions + 1.0) * (self.high - self.low)
         return actions.clamp(self.low, self.high)
 
+    @property
+    def pads_with_nan(self) -> bool:
+        """Whether NaN stands for frames that are not there yet."""
+        return any(isinstance(each, FramesNormalization) for each in self.normalizations.values())
+
     def _normalized(self, name: str, values: th.Tensor) -> th.Tensor:
         """Normalise one entry, shape (batch, ...), if it has statistics; a single space has the empty name."""
         key = f"of_{name}"
         return self.normalizations[key](values) if key in self.normalizations else values
-
-
-def _normalizations(normalize: VecNormalize | None) -> th.nn.ModuleDict:
-    """Build what a `VecNormalize` does, by the name of the entry; empty if it leaves observations alone."""
-    if normalize is None or not normalize.norm_obs:
-        return th.nn.ModuleDict()
-    moments = normalize.obs_rms if isinstance(normalize.obs_rms, dict) else {"": normalize.obs_rms}
-    return th.nn.ModuleDict(
-        {
-            f"of_{name}": FixedNormalization(each, normalize.epsilon, normalize.clip_obs)
-            for name, each in moments.items()
-        }
-    )
 
 
 def deployed_policy(model: BaseAlgorithm) -> DeployedPolicy:
@@ -122,12 +83,13 @@ def deployed_policy(model: BaseAlgorithm) -> DeployedPolicy:
         It as a module, on the CPU, in evaluation mode.
 
     Raises:
-        ArgumentError: If its policy keeps a state from step to step.
+        ArgumentError: If its policy keeps a state from step to step, or what happens to its observations cannot be
+            done by a file.
     """
     if "episode_starts" in inspect.signature(model.policy._predict).parameters:
         raise ArgumentError(
             f"a {type(model.policy).__name__} keeps a state from step to step; only policies that choose from one "
             "observation can be exported."
         )
-    normalize = unwrap_vec_normalize(model.env) if model.env is not None else None
-    return DeployedPolicy(model.policy.cpu(), normalize).eval()
+    normalizations = {} if model.env is None else fixed_normalizations(model.env, model.policy.observation_space)
+    return DeployedPolicy(model.policy.cpu(), normalizations).eval()

@@ -25,7 +25,9 @@ NEEDED_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 OPSET = 18
 """Version of ONNX's operators: torch's exporter's own, which runtimes since 2023 know."""
 EXAMPLES = 64
-"""Observations on which the file is compared with the policy."""
+"""Observations from which the policy is traced."""
+BATCHES = (1, 7, EXAMPLES)
+"""How many of them the file is given at a time, to be compared with the policy."""
 TOLERANCE = 1e-6
 """Largest difference of an action, relative where actions are larger than 1."""
 
@@ -33,7 +35,7 @@ TOLERANCE = 1e-6
 def export_saved_agent(
     model_path: Path, out: Path | None = None, *, env_id: str | None = None, algorithm: str | None = None
 ) -> Path:
-    """Write a saved agent as ONNX.
+    """Write a saved agent as ONNX; say so if its observations need more than what the environment returns.
 
     Args:
         model_path: The zip file.
@@ -59,6 +61,8 @@ def export_saved_agent(
         write_onnx(deployed, out)
     finally:
         env.close()
+    if deployed.pads_with_nan:
+        print("Its observations are stacked frames; give NaN in place of frames that are not there yet.")
     return out
 
 
@@ -90,6 +94,23 @@ def write_onnx(deployed: DeployedPolicy, out: Path) -> None:
     import onnx
 
     inputs = example_observations(deployed.policy.observation_space)
+    program = _traced(deployed, inputs)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = out.with_suffix(".writing")
+    try:
+        onnx.save(program.model_proto, unfinished)
+        check_file(unfinished, deployed, inputs)
+        unfinished.replace(out)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _traced(deployed: DeployedPolicy, inputs: Observations) -> th.onnx.ONNXProgram:
+    """Let torch write down what a policy does with observations.
+
+    Raises:
+        ArgumentError: If torch cannot.
+    """
     # SB3's distributions check their parameters by branching on them, which no file can do.
     validate, logger = th.distributions.Distribution._validate_args, logging.getLogger("torch.onnx")
     th.distributions.Distribution.set_default_validate_args(False)
@@ -111,11 +132,7 @@ def write_onnx(deployed: DeployedPolicy, out: Path) -> None:
     finally:
         th.distributions.Distribution.set_default_validate_args(validate)
     assert program is not None
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_suffix(".writing")
-    onnx.save(program.model_proto, unfinished)
-    check_file(unfinished, deployed, inputs)
-    unfinished.replace(out)
+    return program
 
 
 def _dynamic(inputs: Observations) -> Any:
@@ -146,7 +163,7 @@ def _examples(space: spaces.Space[Any], n: int, seed: int) -> th.Tensor:
 
 
 def check_file(path: Path, deployed: DeployedPolicy, inputs: Observations) -> None:
-    """Compare a file's actions with the policy's.
+    """Compare a file's actions with the policy's, in batches of different sizes.
 
     Args:
         path: The ONNX file.
@@ -154,18 +171,28 @@ def check_file(path: Path, deployed: DeployedPolicy, inputs: Observations) -> No
         inputs: Observations.
 
     Raises:
-        ArgumentError: If they differ by more than `TOLERANCE`.
+        ArgumentError: If the file refuses a batch, or actions differ by more than `TOLERANCE`.
     """
     import onnxruntime
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 
-    with th.no_grad():
-        wanted = deployed(inputs).numpy()
-    entries = inputs if isinstance(inputs, dict) else {"observation": inputs}
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    actions: NDArray[Any] = session.run(None, {name: values.numpy() for name, values in entries.items()})[0]
-    if not np.allclose(actions, wanted, rtol=TOLERANCE, atol=TOLERANCE):
-        path.unlink()
-        raise ArgumentError(
-            f"the file's actions differ from the policy's by up to {np.abs(actions - wanted).max():.1e}; nothing was "
-            "written."
-        )
+    for n in BATCHES:
+        batch = {name: each[:n] for name, each in inputs.items()} if isinstance(inputs, dict) else inputs[:n]
+        with th.no_grad():
+            wanted = deployed(batch).numpy()
+        entries = batch if isinstance(batch, dict) else {"observation": batch}
+        try:
+            actions: NDArray[Any] = session.run(None, {name: each.numpy() for name, each in entries.items()})[0]
+        except (Fail, InvalidArgument, RuntimeException) as error:
+            reason = str(error).splitlines()[0]
+            raise ArgumentError(f"the file refuses a batch of {n}, so nothing was written: {reason}") from error
+        if actions.shape != wanted.shape or not np.allclose(actions, wanted, rtol=TOLERANCE, atol=TOLERANCE):
+            raise ArgumentError(f"{_difference(actions, wanted)}; nothing was written.")
+
+
+def _difference(actions: NDArray[Any], wanted: NDArray[Any]) -> str:
+    """Say how a file's actions differ from the policy's."""
+    if actions.shape != wanted.shape:
+        return f"the file's actions have the shape {actions.shape}, the policy's {wanted.shape}"
+    return f"the file's actions differ from the policy's by up to {np.abs(actions - wanted).max():.1e}"

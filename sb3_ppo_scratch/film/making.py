@@ -5,9 +5,11 @@ What is here: the way from the parsed command line to the file. What is not: the
 """
 
 import argparse
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
+import gymnasium as gym
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 from tqdm import tqdm
@@ -21,8 +23,8 @@ from sb3_ppo_scratch.film.pictures import (
     side_by_side,
     write_film,
 )
-from sb3_ppo_scratch.film.playing import Picture, play_episode, rank_episodes
-from sb3_ppo_scratch.zoo.saved_run import find_run, open_run
+from sb3_ppo_scratch.film.playing import Picture, picture_of, play_episode, rank_episodes, show_episode
+from sb3_ppo_scratch.zoo.saved_run import find_run, in_one_line, open_environment, open_run
 
 DEFAULT_RATE = 30
 """Pictures per second where an environment names no rate."""
@@ -42,13 +44,31 @@ def make_film(words: argparse.Namespace) -> None:
     for name in ("episodes", "width"):
         check_positive_integer(name, getattr(words, name), remedy=f"pass for example --{name} 10")
     run = find_run(words.model, words.env, words.algo)
-    model, env = open_run(run, words.seed, render_mode="rgb_array")
-    try:
-        pictures, rate = list(film_of(model, env, words)), rate_of(env)
-    finally:
-        env.close()
-    write_film(pictures, words.out, rate, words.width * (2 if words.random else 1))
-    print(f"{words.out}: {len(pictures)} pictures, {words.out.stat().st_size / 2**20:.1f} MiB")
+    with contextlib.ExitStack() as opened:
+        model, env = open_run(run, words.seed, render_mode="rgb_array")
+        opened.callback(env.close)
+        check_rendering(env, run.env_id)
+        beside = open_environment(run, words.seed, render_mode="rgb_array") if words.random else None
+        if beside is not None:
+            opened.callback(beside.close)
+        width = words.width * (1 if beside is None else 2)
+        n_pictures = write_film(film_of(model, env, beside, words), words.out, rate_of(env), width)
+    print(f"{words.out}: {n_pictures} pictures, {words.out.stat().st_size / 2**20:.1f} MiB")
+
+
+def check_rendering(env: VecEnv, env_id: str) -> None:
+    """Find out whether an environment can be rendered, before anything is played.
+
+    Args:
+        env: The environment, made to render arrays.
+        env_id: Its id.
+
+    Raises:
+        ArgumentError: If it cannot, for example because a package is missing.
+    """
+    with in_one_line(f"{env_id} cannot be rendered", gym.error.Error, ImportError, NotImplementedError):
+        env.reset()
+        picture_of(env)
 
 
 def rate_of(env: VecEnv) -> float:
@@ -64,12 +84,13 @@ def rate_of(env: VecEnv) -> float:
     return float(rate or DEFAULT_RATE)
 
 
-def film_of(model: BaseAlgorithm, env: VecEnv, words: argparse.Namespace) -> Iterable[Picture]:
-    """Play an agent and make the pictures of its film.
+def film_of(model: BaseAlgorithm, env: VecEnv, beside: VecEnv | None, words: argparse.Namespace) -> Iterator[Picture]:
+    """Play an agent and make the pictures of its film, one at a time.
 
     Args:
         model: The agent.
         env: One environment, which renders arrays.
+        beside: Another for random actions, at the same time; None: they are not shown.
         words: The parsed command line.
 
     Yields:
@@ -79,10 +100,9 @@ def film_of(model: BaseAlgorithm, env: VecEnv, words: argparse.Namespace) -> Ite
     played = [play_episode(model, env, seed, deterministic=deterministic) for seed in tqdm(seeds, desc="playing")]
     pause = round(PAUSE_SECONDS * rate_of(env))
     for rank, episode in tqdm(rank_episodes(played, words.show).items(), desc="filming"):
-        print(f"{rank} of {len(played)} episodes: return {episode.total:.1f} in {len(episode.rewards)} steps")
-        shown = play_episode(model, env, episode.seed, deterministic=deterministic, with_pictures=True)
+        print(f"{rank} of {len(played)} episodes: return {episode.total:.1f} in {episode.n_steps} steps")
+        shown = show_episode(model, env, episode.seed, deterministic=deterministic)
         pictures = caption_pictures(shown, f"{rank} of {len(played)}")
-        if words.random:
-            beside = play_episode(None, env, episode.seed, with_pictures=True)
-            pictures = side_by_side(pictures, caption_pictures(beside, "random"))
+        if beside is not None:
+            pictures = side_by_side(pictures, caption_pictures(show_episode(None, beside, episode.seed), "random"))
         yield from hold_last(pictures, pause)

@@ -1,20 +1,23 @@
 """From episodes to a film: captions, agents side by side, and the file.
 
-What is here: pure functions on pictures, and writing them. What is not: playing (`playing.py`).
+What is here: functions that take pictures as they come and keep none, and writing them; of a GIF, a byte per pixel is
+kept until the end, since its writers work so. What is not: playing (`playing.py`).
 """
 
+import contextlib
 import importlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from sb3_ppo_scratch.errors import ArgumentError
-from sb3_ppo_scratch.film.playing import Episode, Picture
+from sb3_ppo_scratch.film.playing import Moment, Picture
 
-FORMATS = {".gif": "imageio", ".mp4": "imageio_ffmpeg"}
+FORMATS = {".gif": "PIL", ".mp4": "imageio_ffmpeg"}
 """By the file's ending the package that writes it."""
 GIF_RATE = 50
 """Pictures per second at the most: viewers show faster GIFs slowly."""
@@ -24,22 +27,19 @@ PAUSE_SECONDS = 1.0
 """How long the last picture of an episode stands."""
 
 
-def caption_pictures(episode: Episode, title: str) -> Iterator[Picture]:
+def caption_pictures(shown: Iterable[tuple[Moment, Picture]], title: str) -> Iterator[Picture]:
     """Write title, step and the return so far into an episode's pictures.
 
     Args:
-        episode: An episode with pictures.
+        shown: Where the episode stands, with a picture of it, shape (height, width, 3).
         title: Who plays.
 
     Yields:
         Pictures, shape (height, width, 3).
     """
-    totals = [0.0, *itertools.accumulate(episode.rewards)]
-    n_steps = len(episode.rewards)
-    for step, picture in enumerate(episode.pictures):
-        yield write_text(picture, f"{title}   step {step}   return {totals[step]:.1f}")
-    # What the last step led to cannot be seen any more; its reward can.
-    yield write_text(episode.pictures[-1], f"{title}   step {n_steps}   return {totals[-1]:.1f}   end")
+    for moment, picture in shown:
+        end = "   end" if moment.ended else ""
+        yield write_text(picture, f"{title}   step {moment.step}   return {moment.total:.1f}{end}")
 
 
 def write_text(picture: Picture, text: str) -> Picture:
@@ -122,25 +122,64 @@ def check_output(path: Path) -> None:
         ) from error
 
 
-def write_film(pictures: Sequence[Picture], path: Path, rate: float, width: int) -> None:
-    """Write a film.
+def write_film(pictures: Iterable[Picture], path: Path, rate: float, width: int) -> int:
+    """Write a film, picture by picture as they come; until it is whole, the file has another name.
 
     Args:
         pictures: At least one, shape (height, width, 3) each.
         path: Where to; `check_output` has nothing against it.
         rate: Pictures per second.
         width: Pixels of the film; pictures are never made larger.
+
+    Returns:
+        How many pictures came.
     """
+    is_gif = path.suffix.lower() == ".gif"
+    every, multiple_of = (max(1, round(rate / GIF_RATE)), 1) if is_gif else (1, 2)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"unfinished_{path.name}")
+    n_pictures = 0
+    try:
+        writer: Any = _GifWriter(unfinished, 1000 * every / rate) if is_gif else _open_mp4(unfinished, rate)
+        with contextlib.closing(writer):
+            for picture in pictures:
+                if n_pictures % every == 0:
+                    writer.append_data(shrink(picture, width, multiple_of))
+                n_pictures += 1
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return n_pictures
+
+
+class _GifWriter:
+    """Writes a GIF that is played for ever, with the interface of imageio's writers.
+
+    Args:
+        path: The file.
+        duration: Milliseconds of a picture.
+    """
+
+    def __init__(self, path: Path, duration: float) -> None:
+        self._path, self._duration = path, duration
+        self._pictures: list[Image.Image] = []
+
+    def append_data(self, picture: Picture) -> None:
+        """Add a picture, shape (height, width, 3), in the 256 colours that suit it best."""
+        self._pictures.append(Image.fromarray(picture).convert("P", palette=Image.Palette.ADAPTIVE))
+
+    def close(self) -> None:
+        """Write the file."""
+        if self._pictures:
+            first, *others = self._pictures
+            first.save(self._path, save_all=True, append_images=others, duration=self._duration, loop=0)
+
+
+def _open_mp4(path: Path, rate: float) -> Any:
+    """Open what writes MP4."""
     import imageio.v2 as imageio
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix.lower() == ".gif":
-        every = max(1, round(rate / GIF_RATE))
-        shown = [shrink(picture, width) for picture in pictures[::every]]
-        imageio.mimwrite(path, shown, format="GIF", duration=1000 * every / rate, loop=0)  # type: ignore[arg-type] # a list of arrays
-    else:
-        shown = [shrink(picture, width, multiple_of=2) for picture in pictures]
-        imageio.mimwrite(path, shown, format="FFMPEG", fps=rate, macro_block_size=2)  # type: ignore[arg-type] # as above
+    return imageio.get_writer(path, format="FFMPEG", fps=rate, macro_block_size=2)
 
 
 def shrink(picture: Picture, width: int, multiple_of: int = 1) -> Picture:

@@ -9,6 +9,7 @@ from typing import Any
 import torch as th
 from stable_baselines3.common.distributions import Distribution
 from torch import distributions
+from torch.nn import functional
 
 
 def describe_distribution(distribution: Distribution) -> th.Tensor | None:
@@ -40,9 +41,32 @@ def kl_from(old: th.Tensor, distribution: Distribution) -> th.Tensor:
         assert parameters is not None
         described = old[:, start : start + parameters.shape[1]]
         start += parameters.shape[1]
-        each = distributions.kl_divergence(_rebuild(part, described), part)
+        each = _divergence(_rebuild(part, described), part)
         divergences = divergences + each.reshape(len(old), -1).sum(dim=1)
     return divergences
+
+
+def _divergence(old: Any, new: Any) -> th.Tensor:
+    """Compute KL(old || new); of discrete ones from logits, as torch takes what underflows in `new` for impossible.
+
+    Args:
+        old: One of torch's distributions.
+        new: Another of the same kind.
+
+    Returns:
+        Divergences, shape (batch,) or, of independent components, (batch, n).
+    """
+    divergence: th.Tensor
+    if isinstance(new, distributions.Categorical):
+        terms = old.probs * (old.logits - new.logits)
+        divergence = terms.masked_fill(old.probs == 0, 0.0).sum(dim=1)
+    elif isinstance(new, distributions.Bernoulli):
+        yes = old.probs * (functional.logsigmoid(old.logits) - functional.logsigmoid(new.logits))
+        no = th.sigmoid(-old.logits) * (functional.logsigmoid(-old.logits) - functional.logsigmoid(-new.logits))
+        divergence = yes + no
+    else:
+        divergence = distributions.kl_divergence(old, new)
+    return divergence
 
 
 def _parts(distribution: Distribution) -> list[Any]:

@@ -30,7 +30,7 @@ TRIED_VERSIONS = ("2.9.0", "2.9.1", "2.9.2")
 
 _MARK = "__sb3_ppo_scratch__"
 _NONE: Mapping[str, Any] = MappingProxyType({})
-_policy_kwargs_of_file: ContextVar[Mapping[str, Any]] = ContextVar("policy_kwargs_of_file", default=_NONE)
+_hyperparams_of_file: ContextVar[Mapping[str, Any]] = ContextVar("hyperparams_of_file", default=_NONE)
 
 
 def register() -> None:
@@ -135,8 +135,7 @@ def _keeping_policy_kwargs(sampler: Callable[..., dict[str, Any]]) -> Callable[.
 
     def sample(trial: Any, n_actions: int, n_envs: int, additional_args: dict[str, Any]) -> dict[str, Any]:
         sampled = sampler(trial, n_actions, n_envs, additional_args)
-        merged = merge_policy_kwargs(_policy_kwargs_of_file.get(), sampled["policy_kwargs"])
-        return {**sampled, "policy_kwargs": merged}
+        return {**sampled, "policy_kwargs": fit_policy_kwargs(_hyperparams_of_file.get(), sampled["policy_kwargs"])}
 
     return sample
 
@@ -220,7 +219,7 @@ def algorithm_arguments(algorithm: str) -> set[str]:
 
 
 def keep_policy_kwargs_while_searching(manager: Any) -> None:
-    """Hand the file's `policy_kwargs` to this project's sampler, whose result replaces them otherwise.
+    """Hand the file's hyperparameters to this project's sampler, whose `policy_kwargs` replace the file's otherwise.
 
     Args:
         manager: rl_zoo3's `ExperimentManager`.
@@ -228,11 +227,11 @@ def keep_policy_kwargs_while_searching(manager: Any) -> None:
 
     def replacement(original: Callable[..., float]) -> Callable[..., float]:
         def objective(self: Any, trial: Any) -> float:
-            token = _policy_kwargs_of_file.set(self._hyperparams.get("policy_kwargs") or {})
+            token = _hyperparams_of_file.set(self._hyperparams)
             try:
                 return original(self, trial)
             finally:
-                _policy_kwargs_of_file.reset(token)
+                _hyperparams_of_file.reset(token)
 
         return objective
 
@@ -251,23 +250,38 @@ def keep_policy_kwargs_of_loaded_trial(manager: Any) -> None:
             loaded = original(self, *arguments, **keywords)
             if self.algo not in ALGORITHMS or "policy_kwargs" not in loaded:
                 return loaded
-            return {**loaded, "policy_kwargs": merge_policy_kwargs(_read_policy_kwargs(self), loaded["policy_kwargs"])}
+            return {**loaded, "policy_kwargs": fit_policy_kwargs(_read_file(self), loaded["policy_kwargs"])}
 
         return load_trial
 
     _replace(manager, "load_trial", replacement)
 
 
-def _read_policy_kwargs(manager: Any) -> str | Mapping[str, Any] | None:
-    """Read the config file's `policy_kwargs`: as rl_zoo3 does, silently, and without the trial."""
+def _read_file(manager: Any) -> Mapping[str, Any]:
+    """Read the config file's hyperparameters: as rl_zoo3 does, silently, and without the trial."""
     trial_id, manager.trial_id = manager.trial_id, None
     try:
         with redirect_stdout(io.StringIO()):
             hyperparams, _ = manager.read_hyperparameters()
     finally:
         manager.trial_id = trial_id
-    kwargs: str | Mapping[str, Any] | None = hyperparams.get("policy_kwargs")
-    return kwargs
+    read: Mapping[str, Any] = hyperparams
+    return read
+
+
+def fit_policy_kwargs(of_file: Mapping[str, Any], sampled: Any) -> str | dict[str, Any]:
+    """Fit sampled `policy_kwargs` to the file: its own are kept, and what actor and critic share has one `net_arch`.
+
+    Args:
+        of_file: The file's hyperparameters.
+        sampled: The sampled `policy_kwargs`, as for `merge_policy_kwargs`.
+
+    Returns:
+        As `merge_policy_kwargs`; with `share_features` in the file, separate layers are replaced by the actor's.
+    """
+    if of_file.get("share_features") and not isinstance(sampled, str) and isinstance(sampled.get("net_arch"), Mapping):
+        sampled = {**sampled, "net_arch": sampled["net_arch"]["pi"]}
+    return merge_policy_kwargs(of_file.get("policy_kwargs"), sampled)
 
 
 def merge_policy_kwargs(of_file: str | Mapping[str, Any] | None, sampled: Any) -> str | dict[str, Any]:

@@ -4,9 +4,13 @@ What is here: finding that in the folder that rl_zoo3 wrote, and making environm
 playing (`film/playing.py`), evaluating (`benchmark/training/evaluation.py`).
 """
 
+import importlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import gymnasium as gym
 import yaml
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.save_util import load_from_zip_file
@@ -66,7 +70,7 @@ def open_run(run: SavedRun, seed: int, render_mode: str | None = None) -> tuple[
         Both. Rewards are in the environment's own units.
 
     Raises:
-        ArgumentError: If rl_zoo3 does not know the algorithm.
+        ArgumentError: If rl_zoo3 does not know the algorithm, or model or environment cannot be made, or do not fit.
     """
     from rl_zoo3 import utils
 
@@ -75,20 +79,67 @@ def open_run(run: SavedRun, seed: int, render_mode: str | None = None) -> tuple[
     register_algorithm()
     if run.algorithm not in utils.ALGOS:
         raise ArgumentError(f"`algorithm={run.algorithm!r}` is none of {sorted(utils.ALGOS)}.")
-    env = make_environments(run.env_id, run.settings, seed, render_mode=render_mode)
+    env = open_environment(run, seed, render_mode)
     algorithm: type[BaseAlgorithm] = utils.ALGOS[run.algorithm]
-    return algorithm.load(run.model_path, env=env, custom_objects=ONLY_FOR_LEARNING, device="cpu"), env
+    subject = f"{run.model_path} cannot be loaded as {run.algorithm} for {run.env_id}"
+    with in_one_line(subject, AttributeError, KeyError, TypeError, ValueError, remedy="--env and --algo say otherwise"):
+        return algorithm.load(run.model_path, env=env, custom_objects=ONLY_FOR_LEARNING, device="cpu"), env
+
+
+def open_environment(run: SavedRun, seed: int, render_mode: str | None = None) -> VecEnv:
+    """Make the environment of a saved model, with the wrappers and normalisation that it learned with.
+
+    Args:
+        run: What belongs to the model.
+        seed: Seed of the environment.
+        render_mode: Gymnasium's; None: no rendering.
+
+    Returns:
+        One environment. Rewards are in its own units.
+
+    Raises:
+        ArgumentError: If there is no such environment, or a package is missing, or saved statistics do not fit.
+    """
+    subject = f"{run.env_id} cannot be made"
+    with (
+        in_one_line(
+            subject, gym.error.Error, AssertionError, TypeError, ValueError, remedy="--env names another environment"
+        ),
+        in_one_line(subject, gym.error.DependencyNotInstalled, ImportError),
+    ):
+        return make_environments(run.env_id, run.settings, seed, render_mode=render_mode)
+
+
+@contextmanager
+def in_one_line(subject: str, *kinds: type[Exception], remedy: str = "") -> Iterator[None]:
+    """Let errors that others raise end the program in one line, as this project's own do.
+
+    Args:
+        subject: What was not possible.
+        *kinds: The errors that mean that the user has to change something.
+        remedy: What, where the errors themselves do not say.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ArgumentError: In place of these errors, with their message in it.
+    """
+    try:
+        yield
+    except ArgumentError:
+        raise
+    except kinds as error:
+        message = " ".join(str(error).split()) or type(error).__name__
+        raise ArgumentError(f"{subject}: {message}{f' ({remedy})' if remedy else ''}") from error
 
 
 def make_environments(
-    env_id: str,
-    settings: Path | None,
-    seed: int,
-    *,
-    n_envs: int = 1,
-    render_mode: str | None = None,
+    env_id: str, settings: Path | None, seed: int, *, n_envs: int = 1, render_mode: str | None = None
 ) -> VecEnv:
-    """Make the environments of one of rl_zoo3's runs again: wrappers, frame stack, arguments, saved normalisation.
+    """Make the environments of one of rl_zoo3's runs again.
+
+    With its packages (`--gym-packages`), arguments, wrappers, frame stack and saved normalisation.
 
     Args:
         env_id: The environment.
@@ -103,11 +154,13 @@ def make_environments(
     from rl_zoo3 import utils
 
     hyperparams: dict[str, Any] = {"normalize": False}
-    env_kwargs: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     stats_path = None
     if settings is not None:
         hyperparams, stats_path = utils.get_saved_hyperparams(str(settings), norm_reward=False, test_mode=True)
-        env_kwargs = _read_yaml(settings / "args.yml").get("env_kwargs") or {}
+        arguments = _read_yaml(settings / "args.yml")
+    for package in arguments.get("gym_packages") or []:
+        importlib.import_module(package)
     return utils.create_test_env(
         env_id,
         n_envs=n_envs,
@@ -115,9 +168,15 @@ def make_environments(
         seed=seed,
         should_render=False,
         hyperparams=hyperparams,
-        env_kwargs={**env_kwargs, "render_mode": render_mode},
+        env_kwargs=_with_rendering(arguments.get("env_kwargs") or {}, render_mode),
         vec_env_cls=DummyVecEnv,
     )
+
+
+def _with_rendering(env_kwargs: Mapping[str, Any], render_mode: str | None) -> dict[str, Any]:
+    """Change how an environment renders; where nothing is rendered, it need not know of rendering."""
+    others = {name: value for name, value in env_kwargs.items() if name != "render_mode"}
+    return others if render_mode is None else {**others, "render_mode": render_mode}
 
 
 def settings_below(folder: Path) -> list[Path]:
@@ -141,5 +200,6 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _guess_algorithm(model_path: Path) -> str:
     """Tell this project's algorithms apart by what their files hold."""
-    data, _, _ = load_from_zip_file(model_path, custom_objects=ONLY_FOR_LEARNING)
+    with in_one_line(f"{model_path} is no saved model", ValueError):
+        data, _, _ = load_from_zip_file(model_path, custom_objects=ONLY_FOR_LEARNING)
     return "reinforce_scratch" if "reward_to_go" in (data or {}) else "ppo_scratch"

@@ -1,6 +1,7 @@
 """Tests of `sb3_ppo_scratch/export`: what the file chooses is what `predict(deterministic=True)` chooses."""
 
 import sys
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,21 @@ from gymnasium import spaces
 from stable_baselines3 import A2C, DQN, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    VecExtractDictObs,
+    VecFrameStack,
+    VecNormalize,
+    unwrap_vec_normalize,
+)
 
 from sb3_ppo_scratch import PPOScratch, ReinforceScratch
 from sb3_ppo_scratch.__main__ import main
 from sb3_ppo_scratch.errors import ArgumentError
 from sb3_ppo_scratch.export import onnx_file
 from sb3_ppo_scratch.export.deployed_policy import deployed_policy
-from sb3_ppo_scratch.export.onnx_file import example_observations, export_saved_agent, write_onnx
+from sb3_ppo_scratch.export.onnx_file import check_file, example_observations, export_saved_agent, write_onnx
+from sb3_ppo_scratch.zoo.saved_run import find_run, open_run
 from tests.envs import EndingsEnv
 from tests.zoo.processes import run_python
 
@@ -34,13 +42,14 @@ def run_file(path: Path, observations: Any) -> np.ndarray:
     return onnxruntime.InferenceSession(str(path)).run(None, {name: np.asarray(o) for name, o in entries.items()})[0]
 
 
-def assert_same_actions(model: BaseAlgorithm, path: Path, n: int) -> None:
+def assert_same_actions(model: BaseAlgorithm, path: Path, *batches: int) -> None:
     """Write a model's policy, and compare what the file chooses with what the model predicts."""
     write_onnx(deployed_policy(model), path)
-    drawn = example_observations(model.observation_space, n)
-    observations = {k: v.numpy() for k, v in drawn.items()} if isinstance(drawn, dict) else drawn.numpy()
-    wanted, _ = model.predict(observations, deterministic=True)
-    np.testing.assert_allclose(run_file(path, observations), wanted, rtol=1e-6, atol=1e-6)
+    for n in batches:
+        drawn = example_observations(model.observation_space, n)
+        observations = {k: v.numpy() for k, v in drawn.items()} if isinstance(drawn, dict) else drawn.numpy()
+        wanted, _ = model.predict(observations, deterministic=True)
+        np.testing.assert_allclose(run_file(path, observations), wanted, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +68,16 @@ def assert_same_actions(model: BaseAlgorithm, path: Path, n: int) -> None:
         pytest.param(
             VECTOR, BOX, "OrdinalMlpPolicy", {"policy_kwargs": {"deterministic_action": "mean"}}, id="ordinal-mean"
         ),
+        pytest.param(
+            VECTOR, BOX, "GaussianMlpPolicy", {"policy_kwargs": {"state_dependent_std": True}}, id="std-of-state"
+        ),
+        pytest.param(
+            VECTOR,
+            BOX,
+            "GaussianMlpPolicy",
+            {"policy_kwargs": {"independent_components": False}, "normalize_observations": True},
+            id="correlated",
+        ),
         pytest.param(IMAGE, spaces.Discrete(2), "CnnPolicy", {}, id="image"),
         pytest.param(DICT, spaces.Discrete(2), "MultiInputPolicy", {}, id="dict"),
         pytest.param(VECTOR, spaces.Discrete(2), "MlpPolicy", {"critic": False}, id="no-critic"),
@@ -75,8 +94,7 @@ def test_file_chooses_what_predict_chooses(
 ) -> None:
     env = DummyVecEnv([lambda: EndingsEnv(action_space, observation_space)])
     model = PPOScratch(policy, env, n_steps=16, batch_size=16, n_epochs=1, seed=0, device="cpu", **options).learn(32)
-    for n in (1, 7):
-        assert_same_actions(model, tmp_path / "agent.onnx", n)
+    assert_same_actions(model, tmp_path / "agent.onnx", 1, 40, 100)
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "FrozenLake-v1"])
@@ -112,17 +130,103 @@ def test_statistics_without_which_the_policy_would_choose_otherwise_are_inside(t
     assert np.abs(changed - before).max() > 1e-3
 
 
-def test_command_writes_beside_the_model_what_rl_zoo3_has_saved(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def play_beside(path: Path, model: BaseAlgorithm, n_frames: int, n_steps: int) -> None:
+    """Step the model's environment, give the file raw frames, and compare it with `predict` all the way."""
+    env = model.env
+    normalize = unwrap_vec_normalize(env) if env is not None else None
+    assert env is not None
+    assert normalize is not None
+    observed, done = env.reset(), np.ones(1, dtype=bool)
+    for _ in range(n_steps):
+        raw = normalize.get_original_obs()
+        assert isinstance(raw, np.ndarray)
+        if done[0]:
+            frames = deque([np.full_like(raw, np.nan)] * n_frames, maxlen=n_frames)
+        frames.append(raw)
+        wanted, _ = model.predict(observed, deterministic=True)
+        stacked = np.concatenate(frames, axis=-1)
+        np.testing.assert_allclose(run_file(path, stacked), wanted, rtol=1e-6, atol=1e-6)
+        observed, _, done, _ = env.step(wanted)
+
+
+@pytest.mark.parametrize(
+    ("space", "keywords"),
+    [(VECTOR, {}), (DICT, {}), (DICT, {"norm_obs_keys": ["b"]})],
+    ids=["vector", "dict", "dict in part"],
+)
+def test_frames_that_are_normalised_before_they_are_stacked(
+    space: spaces.Space[Any], keywords: dict[str, Any], tmp_path: Path
 ) -> None:
-    words = ("--algo", "ppo_scratch", "--env", "CartPole-v1", "-n", "256", "--eval-freq", "-1", "-f", "logs")
-    run_python("-m", "rl_zoo3.train", *words, "-params", "normalize:True", folder=tmp_path)
-    model = next(tmp_path.glob("logs/ppo_scratch/*/CartPole-v1.zip"))
-    assert main(["export", str(model)]) == 0
-    path = Path(capsys.readouterr().out.splitlines()[-1])
-    assert path == model.with_suffix(".onnx")
-    assert run_file(path, np.zeros((3, 4), np.float32)).shape == (3,)
-    assert sorted(file.suffix for file in path.parent.iterdir() if file.is_file()) == [".csv"] * 8 + [".onnx", ".zip"]
+    normalize = VecNormalize(DummyVecEnv([lambda: EndingsEnv(BOX, space)]), **keywords)
+    env = VecFrameStack(normalize, 3)
+    policy = "MultiInputPolicy" if isinstance(space, spaces.Dict) else "MlpPolicy"
+    model = PPOScratch(policy, env, n_steps=32, batch_size=32, n_epochs=1, seed=0, device="cpu").learn(64)
+    write_onnx(deployed_policy(model), tmp_path / "agent.onnx")
+    normalize.training = False
+    observed: Any = env.reset()
+    frames: list[Any] = [normalize.get_original_obs()]
+    for _ in range(2):
+        observed, *_ = env.step(np.zeros((1, 2)))
+        frames.append(normalize.get_original_obs())
+    stacked = (
+        {key: np.concatenate([frame[key] for frame in frames], axis=-1) for key in frames[0]}
+        if isinstance(space, spaces.Dict)
+        else np.concatenate(frames, axis=-1)
+    )
+    wanted, _ = model.predict(observed, deterministic=True)
+    np.testing.assert_allclose(run_file(tmp_path / "agent.onnx", stacked), wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_frames_that_are_not_there_yet_are_nan_and_a_frame_of_zeros_is_a_frame(tmp_path: Path) -> None:
+    env = VecFrameStack(VecNormalize(make_vec_env("Pendulum-v1")), 2)
+    model = PPOScratch("MlpPolicy", env, n_steps=64, batch_size=64, seed=0, device="cpu").learn(64)
+    write_onnx(deployed_policy(model), tmp_path / "agent.onnx")
+    normalize = unwrap_vec_normalize(env)
+    assert normalize is not None
+    none, zeros, frame = np.full(3, np.nan), np.zeros(3), np.array([0.6, 0.8, -1.0])
+    for first, wanted_first in ((none, zeros), (zeros, normalize.normalize_obs(zeros))):
+        wanted, _ = model.predict(np.concatenate([wanted_first, normalize.normalize_obs(frame)]), deterministic=True)
+        given = np.concatenate([first, frame])[None].astype(np.float32)
+        np.testing.assert_allclose(run_file(tmp_path / "agent.onnx", given)[0], wanted, rtol=1e-6, atol=1e-6)
+    assert np.abs(normalize.normalize_obs(zeros)).max() > 0.1
+
+
+def test_frames_of_whole_numbers_cannot_be_normalised_by_a_file() -> None:
+    counts = spaces.Box(0, 9, (2,), np.int64)
+    env = VecFrameStack(VecNormalize(DummyVecEnv([lambda: EndingsEnv(BOX, counts)])), 2)
+    with pytest.raises(ArgumentError, match="`frame_stack` around `normalize` cuts observations of int64 off"):
+        deployed_policy(PPOScratch("MlpPolicy", env, device="cpu"))
+
+
+def test_wrappers_around_the_normalisation_that_change_observations_are_refused() -> None:
+    env = VecExtractDictObs(VecNormalize(DummyVecEnv([lambda: EndingsEnv(BOX, DICT)])), "a")
+    with pytest.raises(ArgumentError, match=r"do not fit what the policy observes, Box.* a wrapper between the two"):
+        deployed_policy(PPOScratch("MlpPolicy", env, device="cpu"))
+
+
+@pytest.mark.parametrize("n_frames", [1, 3])
+def test_command_writes_beside_the_model_what_rl_zoo3_has_saved(
+    n_frames: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.yml"
+    config.write_text(
+        f"Pendulum-v1:\n  n_timesteps: 256\n  policy: MlpPolicy\n  n_steps: 128\n  normalize: true\n"
+        f"{f'  frame_stack: {n_frames}' if n_frames > 1 else ''}\n"
+    )
+    words = ("--algo", "ppo_scratch", "--env", "Pendulum-v1", "-conf", str(config), "--eval-freq", "-1", "-f", "logs")
+    run_python("-m", "rl_zoo3.train", *words, folder=tmp_path)
+    saved = next(tmp_path.glob("logs/ppo_scratch/*/Pendulum-v1.zip"))
+    assert main(["export", str(saved)]) == 0
+    printed = capsys.readouterr().out
+    assert ("give NaN in place of frames that are not there yet" in printed) == (n_frames > 1)
+    path = Path(printed.splitlines()[-1])
+    assert path == saved.with_suffix(".onnx")
+    assert sorted(file.suffix for file in path.parent.iterdir() if file.is_file()) == [".csv", ".onnx", ".zip"]
+    model, env = open_run(find_run(saved), seed=0)
+    play_beside(path, model, n_frames, n_steps=205)  # an episode has 200
+    raw = np.asarray(example_observations(model.observation_space, 9))
+    assert np.abs(run_file(path, raw) - model.predict(raw, deterministic=True)[0]).max() > 1e-3
+    env.close()
 
 
 @pytest.mark.parametrize(
@@ -149,6 +253,24 @@ def test_a_file_that_chooses_otherwise_is_not_kept(tmp_path: Path, monkeypatch: 
     with pytest.raises(ArgumentError, match="actions differ from the policy's by up to"):
         write_onnx(deployed_policy(model), tmp_path / "agent.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_for_one_batch_size_only_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = PPOScratch("MlpPolicy", "Pendulum-v1", seed=0, device="cpu")
+    monkeypatch.setattr(onnx_file, "_dynamic", lambda _: None)
+    with pytest.raises(ArgumentError, match="the file refuses a batch of 1, so nothing was written"):
+        write_onnx(deployed_policy(model), tmp_path / "agent.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_whose_actions_have_another_shape_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deployed = deployed_policy(PPOScratch("MlpPolicy", "CartPole-v1", seed=0, device="cpu"))
+    forward = deployed.forward
+    monkeypatch.setattr(deployed, "forward", lambda observations: forward(observations)[:, None])
+    write_onnx(deployed, tmp_path / "agent.onnx")
+    monkeypatch.undo()
+    with pytest.raises(ArgumentError, match=r"actions have the shape \(1, 1\), the policy's \(1,\)"):
+        check_file(tmp_path / "agent.onnx", deployed, example_observations(deployed.policy.observation_space))
 
 
 def test_policies_with_a_memory_are_refused() -> None:

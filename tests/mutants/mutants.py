@@ -23,6 +23,7 @@ KL_CONTROL = "tests/test_kl_control.py"
 ROLLOUT_ENDS = "tests/test_rollout_ends.py"
 REINFORCE = "tests/test_reinforce.py"
 DISTRIBUTIONS = "tests/test_distributions.py"
+POLICIES = "tests/test_policies.py"
 NETWORKS = "tests/test_networks.py"
 LOSSES = "tests/updates/test_losses.py"
 MLP = "tests/updates/test_mlp.py"
@@ -34,6 +35,7 @@ FLAT_MEMORY = "tests/updates/test_flat_memory.py"
 TRACE_LAYERS = "tests/updates/test_trace_layers.py"
 MINIBATCHES = "tests/updates/test_minibatches.py"
 NETWORK_INPUTS = "tests/updates/test_network_inputs.py"
+EXACT_KL = "tests/updates/test_exact_kl.py"
 AUTOGRAD = "tests/updates/test_autograd.py"
 ADVANTAGES = "tests/test_advantages.py"
 NORMALIZER = "tests/test_observation_normalizer.py"
@@ -49,6 +51,7 @@ RECORDS = "tests/benchmark/training/test_records.py"
 LADDER_REPORT = "tests/benchmark/training/test_ladder_report.py"
 SUMMARIES = "tests/benchmark/speed/test_summaries.py"
 EXPORT = "tests/export/test_export.py"
+FILM = "tests/film/test_film.py"
 GRADIENTS = "tests/tutorial/test_gradients.py"
 SEED_RUNS = "tests/tutorial/test_runs.py"
 DRAWING = "tests/tutorial/test_drawing.py"
@@ -1445,8 +1448,8 @@ OWN_FEATURES_AND_FILES = [
         "policy-kwargs-lost-in-a-search",
         "the file's policy_kwargs lost in a trial",
         f"{OURS}.zoo.register",
-        'merged = merge_policy_kwargs(_policy_kwargs_of_file.get(), sampled["policy_kwargs"])',
-        'merged = sampled["policy_kwargs"]',
+        'fit_policy_kwargs(_hyperparams_of_file.get(), sampled["policy_kwargs"])',
+        'sampled["policy_kwargs"]',
         (f"{REGISTER}::test_policy_kwargs_of_the_file_reach_every_trials_model",),
     ),
     Mutant(
@@ -1469,9 +1472,17 @@ OWN_FEATURES_AND_FILES = [
         "policy-kwargs-lost-in-a-loaded-trial",
         "the file's policy_kwargs lost when a trial is loaded",
         f"{OURS}.zoo.register",
-        'merge_policy_kwargs(_read_policy_kwargs(self), loaded["policy_kwargs"])',
+        'fit_policy_kwargs(_read_file(self), loaded["policy_kwargs"])',
         'loaded["policy_kwargs"]',
         (f"{REGISTER}::test_policy_kwargs_of_the_file_survive_a_loaded_trial",),
+    ),
+    Mutant(
+        "search-ends-at-shared-features",
+        "layers of separate networks sampled for a trunk, which ends the whole search",
+        f"{OURS}.zoo.register",
+        'if of_file.get("share_features") and',
+        'if of_file.get("shares") and',
+        (f"{REGISTER}::test_search_goes_on_where_the_file_shares_features",),
     ),
     Mutant(
         "enjoy-in-scaled-units",
@@ -1609,15 +1620,67 @@ LADDER = [
         ("returns-not-normalised", "normalize_returns ignored", "    if normalize:\n", "    if False:\n"),
     ),
     *mistakes_in(
+        "reinforce",
+        (f"{REINFORCE}::test_baseline_that_needs_another_network_is_refused_on_load",),
+        (
+            "baseline-without-its-network",
+            "a value baseline asked for on load, where the file has no value network, taken for none",
+            'self.critic = self.baseline == "value"',
+            "pass",
+        ),
+    ),
+    *mistakes_in(
+        "callbacks",
+        (REINFORCE,),
+        (
+            "solved-by-an-earlier-run",
+            "returns of an earlier run counted",
+            "self._returns, self._looked_for_monitor = [], False",
+            "self._looked_for_monitor = False",
+        ),
+        (
+            "lost-life-without-monitor",
+            "a lost life taken for a missing Monitor",
+            "if not is_vecenv_wrapped(env, VecMonitor) and not any(env.env_is_wrapped(Monitor)):",
+            "if True:",
+        ),
+    ),
+    *mistakes_in(
         "distributions",
         (DISTRIBUTIONS,),
         (
             "ordinal-boundary",
             "a category's own output counted as beyond it",
-            "no.cumsum(dim=1)",
-            "(no.cumsum(dim=1) - no)",
+            "functional.pad(no_from_here[:, 1:], (0, 1))",
+            "no_from_here",
         ),
-        ("ordinal-order-lost", "ordinal logits without what lies beyond", "+ no_beyond", ""),
+        (
+            "ordinal-order-lost",
+            "ordinal logits without what lies beyond",
+            "+ functional.pad(no_from_here[:, 1:], (0, 1))",
+            "",
+        ),
+        (
+            "ordinal-logits-cancel",
+            "what lies beyond as a difference of two large sums",
+            "functional.pad(no_from_here[:, 1:], (0, 1))",
+            "(no.sum(dim=1, keepdim=True) - no.cumsum(dim=1))",
+        ),
+        (
+            "nearest-atom-for-any-value",
+            "values that are no atoms get the nearest one's probability",
+            ".masked_fill(~are_atoms, -th.inf)",
+            "",
+        ),
+        ("median-misses-the-tie", "rounding moves the median of equal probabilities", "< 0.5 - ROUNDING", "< 0.5"),
+    ),
+    Mutant(
+        "atoms-equal-once-stored",
+        "atoms that differ in float64 only, as which they are not stored",
+        f"{OURS}.policies",
+        "np.diff(values.astype(np.float32))",
+        "np.diff(values)",
+        (POLICIES,),
     ),
     *mistakes_in(
         "networks",
@@ -1628,7 +1691,19 @@ LADDER = [
             "policy.optimizer = policy.optimizer_class(",
             "policy.other = policy.optimizer_class(",
         ),
-        ("trunk-without-layers", "a shared trunk that leaves out net_arch", '"layers": list(layers),', '"layers": [],'),
+        ("trunk-without-layers", "a shared trunk that leaves out net_arch", "_as_widths(layers),", "[],"),
+        (
+            "defaults-of-the-last-class-only",
+            "no trunk for a policy that passes its arguments on",
+            "in policy_class.__mro__:",
+            "in policy_class.__mro__[:1]:",
+        ),
+        (
+            "layers-after-the-trunk",
+            "layers of a policy's own after what is shared",
+            "if any(True for _ in policy.mlp_extractor.parameters()):",
+            "if False:",
+        ),
     ),
     Mutant(
         "bootstrap-without-critic",
@@ -1678,6 +1753,30 @@ EVIDENCE = [
         "actions, log_probs = clipped_actions, self._log_probs_of(obs_tensor, clipped_actions)",
         "actions = clipped_actions",
         (DUTIES,),
+    ),
+    Mutant(
+        "clipped-actions-in-the-boxs-shape",
+        "clipped actions evaluated in the Box's shape, which the policy does not know",
+        f"{OURS}.rollout_collector",
+        "actions.reshape(len(actions), -1)",
+        "actions",
+        (POLICIES,),
+    ),
+    Mutant(
+        "divergence-of-what-underflows",
+        "an infinite divergence where a probability is too small for float32",
+        f"{OURS}.updates.exact_kl",
+        "each = _divergence(",
+        "each = distributions.kl_divergence(",
+        (EXACT_KL,),
+    ),
+    Mutant(
+        "std-begins-where-it-never-learns",
+        "a log std that begins where it is cut off, without a gradient",
+        f"{OURS}.policies",
+        "if self.state_dependent_std and not low <= self.log_std_init <= high:",
+        "if False:",
+        (GAUSSIAN,),
     ),
     Mutant(
         "observation-clip-ignored",
@@ -1742,6 +1841,30 @@ EVIDENCE = [
         (EXECUTION,),
         ("other-settings-taken", "runs of other settings taken for these", "and record.identity == identity(run)", ""),
     ),
+    Mutant(
+        "all-pictures-held",
+        "every picture in memory before the first is written",
+        f"{OURS}.film.pictures",
+        "for picture in pictures:\n                if",
+        "for picture in list(pictures):\n                if",
+        (FILM,),
+    ),
+    Mutant(
+        "memory-lost-between-steps",
+        "recurrent models filmed without their memory",
+        f"{OURS}.film.playing",
+        "state=memory",
+        "state=None",
+        (FILM,),
+    ),
+    Mutant(
+        "rendered-too-late",
+        "episodes played before anybody knows whether they can be seen",
+        f"{OURS}.film.making",
+        "        check_rendering(env, run.env_id)\n",
+        "",
+        (FILM,),
+    ),
     *mistakes_in(
         "export.deployed_policy",
         (EXPORT,),
@@ -1752,11 +1875,31 @@ EVIDENCE = [
             "return actions",
         ),
         ("still-squashed", "actions left between -1 and 1", "if self.policy.squash_output:", "if False:"),
+    ),
+    *mistakes_in(
+        "export.fixed_normalization",
+        (EXPORT,),
         (
             "environments-normalisation-left-out",
             "VecNormalize's statistics not in the file",
-            "if normalize is None or not normalize.norm_obs:",
+            "if not isinstance(env, VecNormalize) or not env.norm_obs:",
             "if True:",
+        ),
+        (
+            "missing-frames-normalised",
+            "frames that are not there yet taken for frames of zeros",
+            "th.where(observations.isnan(), self.mean, observations)",
+            "observations.nan_to_num()",
+        ),
+    ),
+    *mistakes_in(
+        "export.onnx_file",
+        (EXPORT,),
+        (
+            "one-batch-size-checked",
+            "a file for one batch size only taken for good",
+            "BATCHES = (1, 7, EXAMPLES)",
+            "BATCHES = (EXAMPLES,)",
         ),
     ),
     *mistakes_in(

@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import math
 import re
 import warnings
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch import nn
 
 from sb3_ppo_scratch import PPOScratch, ReinforceScratch, torch_threads
 from sb3_ppo_scratch.hyperparams import hyperparams_file, hyperparams_files, hyperparams_folder
+from sb3_ppo_scratch.networks import SharedTrunk
 from sb3_ppo_scratch.zoo import register
 
 
@@ -28,9 +30,8 @@ def _registered() -> None:
 
 def manager_of(folder: Path, algorithm: str = "ppo_scratch", **keywords: Any) -> ExperimentManager:
     arguments = argparse.Namespace(num_threads=keywords.pop("num_threads", -1))
-    return ExperimentManager(
-        arguments, algorithm, "CartPole-v1", str(folder), **{"eval_freq": -1, "verbose": 0, **keywords}
-    )
+    env_id = keywords.pop("env_id", "CartPole-v1")
+    return ExperimentManager(arguments, algorithm, env_id, str(folder), **{"eval_freq": -1, "verbose": 0, **keywords})
 
 
 def config_file(folder: Path, **settings: Any) -> str:
@@ -130,7 +131,56 @@ def test_policy_kwargs_of_the_file_reach_every_trials_model(tmp_path: Path, monk
             {"pi": [256, 256], "vf": [256, 256]}
         ]
         assert policy_kwargs["activation_fn"] in (nn.Tanh, nn.ReLU)
-    assert register._policy_kwargs_of_file.get() == {}
+    assert register._hyperparams_of_file.get() == {}
+
+
+def test_search_goes_on_where_the_file_shares_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[PPOScratch] = []
+
+    class Recorded(PPOScratch):
+        def learn(self, *arguments: Any, **keywords: Any) -> "Recorded":  # what matters is that trials come so far
+            trained.append(self)
+            return self
+
+    monkeypatch.setitem(zoo_utils.ALGOS, "ppo_scratch", Recorded)
+    config = config_file(tmp_path, share_features=True, policy_kwargs="dict(ortho_init=False, net_arch=[3])")
+    arguments = {"optimize_hyperparameters": True, "n_trials": 2, "no_optim_plots": True}
+    manager = manager_of(tmp_path, config=config, **arguments)
+    assert manager.setup_experiment() is None
+    manager.hyperparameters_optimization()
+    assert len(trained) == 2
+    for model in trained:
+        assert isinstance(model.policy.features_extractor, SharedTrunk)
+        assert model.policy_kwargs["net_arch"] in ([64], [64, 64], [256, 256])
+        assert model.policy_kwargs["ortho_init"] is False
+
+
+@pytest.mark.parametrize("settings", [{"policy_kwargs": "dict(ortho_init=False)"}, {}], ids=str)
+@pytest.mark.parametrize("said_by", ["file", "command_line"])
+def test_loaded_trial_trains_where_features_are_shared(settings: dict[str, Any], said_by: str, tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/study.db"
+    study = optuna.create_study(storage=storage, study_name="s", direction="maximize")
+    for _ in range(2):  # rl_zoo3 reads trial 0 as "no trial"
+        trial = study.ask()
+        hyperparams_opt.HYPERPARAMS_SAMPLER["ppo_scratch"](trial, 0, 1, {})
+        study.tell(trial, 1.0)
+    shared = {"share_features": True}
+    config = config_file(tmp_path, **settings, **(shared if said_by == "file" else {}))
+    command_line = shared if said_by == "command_line" else None
+    manager = manager_of(tmp_path, config=config, storage=storage, study_name="s", trial_id=1, hyperparams=command_line)
+    model, _ = manager.setup_experiment()
+    sampled = hyperparams_opt.HYPERPARAMS_CONVERTER["ppo"](study.trials[1].params)
+    assert model.share_features is True
+    assert model.policy_kwargs["net_arch"] == sampled["policy_kwargs"]["net_arch"]["pi"]
+    assert model.policy_kwargs.get("ortho_init", True) is (settings == {})
+
+
+@pytest.mark.parametrize("sampled", [{"net_arch": [32]}, "dict(net_arch=[32])"], ids=str)
+def test_layers_that_are_none_of_separate_networks_stay_as_they_are(sampled: Any) -> None:
+    assert register.fit_policy_kwargs({"share_features": True}, sampled) == sampled
+    separate = {"net_arch": {"pi": [8], "vf": [9]}}
+    assert register.fit_policy_kwargs({}, separate) == separate
+    assert register.fit_policy_kwargs({"share_features": False}, separate) == separate
 
 
 @pytest.mark.parametrize(
@@ -152,6 +202,51 @@ def test_policy_kwargs_of_the_file_survive_a_loaded_trial(tmp_path: Path, of_fil
     assert model.policy_kwargs.get("ortho_init", True) is (of_file is None)
     assert model.gamma == sampled["gamma"]
     assert "policy_kwargs" in saved
+
+
+SMALL_TRIAL = {
+    "batch_size_pow": 5, "n_steps_pow": 5, "one_minus_gamma": 0.01, "one_minus_gae_lambda": 0.05,
+    "learning_rate": 1e-4, "ent_coef": 1e-3, "clip_range": 0.1, "n_epochs": 1, "max_grad_norm": 0.5,
+    "net_arch": "small", "activation_fn": "relu",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["binned_actions", "ordinal_actions"])
+def test_bins_of_the_file_survive_a_search_and_a_loaded_trial(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[PPOScratch] = []
+
+    class Recorded(PPOScratch):
+        def learn(self, *arguments: Any, **keywords: Any) -> "Recorded":
+            trained.append(self)
+            return super().learn(*arguments, **keywords)
+
+    monkeypatch.setitem(zoo_utils.ALGOS, "ppo_scratch", Recorded)
+    file = hyperparams_file(f"ladder/{name}.yml")
+    bins = eval(yaml.safe_load(file.read_text())["LunarLanderContinuous-v3"]["policy_kwargs"])["bins"]
+    settings = {"env_id": "LunarLanderContinuous-v3", "config": str(file), "n_timesteps": 32, "n_eval_episodes": 1}
+    settings |= {"hyperparams": {"n_envs": 1}, "env_kwargs": {"render_mode": None}}
+
+    searching = manager_of(tmp_path, optimize_hyperparameters=True, **settings)
+    assert searching.setup_experiment() is None
+    assert math.isfinite(searching.objective(optuna.trial.FixedTrial(SMALL_TRIAL)))
+
+    storage = f"sqlite:///{tmp_path}/study.db"
+    study = optuna.create_study(storage=storage, study_name="s")
+    drawn = optuna.trial.FixedTrial(SMALL_TRIAL)
+    hyperparams_opt.sample_ppo_params(drawn, 0, 1, {})
+    finished = optuna.trial.create_trial(params=drawn.params, distributions=drawn.distributions, value=1.0)
+    study.add_trials([finished] * 2)  # rl_zoo3 reads trial 0 as "no trial"
+    loaded, _ = manager_of(tmp_path, storage=storage, study_name="s", trial_id=1, **settings).setup_experiment()
+
+    assert [len(atoms) for atoms in bins] == [3, 5]
+    for model in (*trained, loaded):
+        assert model.policy.bins == bins
+        assert model.policy.action_net.out_features == 3 + 5
+        assert model.policy_kwargs["net_arch"] == {"pi": [64, 64], "vf": [64, 64]}
+        assert model.policy_kwargs["activation_fn"] is nn.ReLU
+    assert len(trained) == 1
 
 
 def test_merged_policy_kwargs_given_as_source_are_source_that_rl_zoo3_can_evaluate() -> None:
@@ -218,6 +313,13 @@ def test_binned_file_holds_the_continuous_landers_with_bins() -> None:
             "sb3_ppo_scratch.wrappers.ScaleReward",
             "sb3_ppo_scratch.wrappers.BinAction",
         ]
+
+
+def test_solved_file_is_the_monte_carlo_critics_with_a_stop() -> None:
+    with_stop = yaml.safe_load(hyperparams_file("ladder/stop_when_solved.yml").read_text())
+    stop = {"sb3_ppo_scratch.callbacks.StopWhenSolved": {"threshold": 200, "n_episodes": 10, "verbose": 1}}
+    assert [block.pop("callback") for block in with_stop.values()] == [[stop], [stop]]
+    assert with_stop == yaml.safe_load(hyperparams_file("ladder/monte_carlo_critic.yml").read_text())
 
 
 ALGORITHMS_OF_FILE = {

@@ -7,10 +7,16 @@ import re
 import shutil
 from pathlib import Path
 
+import optuna
 import pytest
+import torch as th
 import yaml
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
 
+from sb3_ppo_scratch import ReinforceScratch
 from sb3_ppo_scratch.__main__ import main
+from sb3_ppo_scratch.hyperparams import hyperparams_file
 from tests.zoo.processes import run_python
 
 TRAIN = ("-m", "rl_zoo3.train", "--algo", "ppo_scratch")
@@ -147,6 +153,73 @@ def test_optimisation_searches_and_a_trial_can_be_trained(tmp_path: Path) -> Non
     ).stdout
     assert "Loading from Optuna study" in output
     assert len(list((tmp_path / "logs" / "ppo_scratch").glob("CartPole-v1_*/CartPole-v1.zip"))) == 1
+
+
+# -- --algo reinforce_scratch ------------------------------------------------------------------------------------------
+
+REINFORCE = ("--algo", "reinforce_scratch", "--env", "CartPole-v1")
+BRIEF = ("-n", "200", "--eval-freq", "-1")
+
+
+@pytest.fixture(scope="module")
+def reinforced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which rl_zoo3 has trained with REINFORCE."""
+    folder = tmp_path_factory.mktemp("reinforce")
+    options = ("-n", "300", "--eval-freq", "200", "--eval-episodes", "1", "--seed", "1")
+    run_python("-m", "rl_zoo3.train", *REINFORCE, *options, folder=folder)
+    return folder
+
+
+def reinforce_model(folder: Path, run: int = 1) -> ReinforceScratch:
+    return ReinforceScratch.load(folder / "reinforce_scratch" / f"CartPole-v1_{run}" / "CartPole-v1.zip")
+
+
+def test_reinforce_is_trained_evaluated_and_saved_with_the_settings_of_its_file(reinforced: Path) -> None:
+    run = reinforced / "logs" / "reinforce_scratch" / "CartPole-v1_1"
+    for name in ("CartPole-v1.zip", "best_model.zip", "evaluations.npz", "0.monitor.csv", "CartPole-v1/config.yml"):
+        assert (run / name).is_file(), name
+    settings = yaml.safe_load(hyperparams_file("reinforce_scratch.yml").read_text())["CartPole-v1"]
+    model = reinforce_model(reinforced / "logs")
+    assert model.lr_schedule(1) == settings["learning_rate"]
+    for name in ("n_episodes", "gamma", "normalize_returns"):
+        assert getattr(model, name) == settings[name]
+
+
+def test_enjoy_plays_reinforces_agents(reinforced: Path) -> None:
+    returns = [
+        float(value) for value in RETURN.findall(enjoy(reinforced, algorithm="reinforce_scratch", env="CartPole-v1"))
+    ]
+    env = make_vec_env("CartPole-v1", seed=0)
+    expected, _ = evaluate_policy(reinforce_model(reinforced / "logs"), env, len(returns), return_episode_rewards=True)
+    assert returns == expected
+    assert returns
+
+
+def test_reinforce_goes_on_from_a_saved_model(reinforced: Path, tmp_path: Path) -> None:
+    saved = reinforced / "logs" / "reinforce_scratch" / "CartPole-v1_1" / "CartPole-v1.zip"
+    stay = ("-params", "learning_rate:0.0")
+    assert main(["train", *REINFORCE, *BRIEF, *stay, "-i", str(saved), "-f", str(tmp_path)]) == 0
+    continued = reinforce_model(tmp_path)
+    for before, after in zip(
+        reinforce_model(reinforced / "logs").policy.parameters(), continued.policy.parameters(), strict=True
+    ):
+        assert th.equal(before, after)
+
+
+def test_search_for_reinforces_settings_and_training_with_those_of_a_trial(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/s.db"
+    study = ("--study-name", "s", "--storage", storage, "-f", str(tmp_path))
+    search = ("-optimize", "--n-trials", "2", "--pruner", "none", "--no-optim-plots", "--eval-episodes", "1")
+    assert main(["train", *REINFORCE, *BRIEF, *search, *study]) == 0
+    trials = optuna.load_study(study_name="s", storage=storage).trials
+    assert [trial.state for trial in trials] == [optuna.trial.TrialState.COMPLETE] * 2
+    assert main(["train", *REINFORCE, *BRIEF, *study, "--trial-id", "1"]) == 0
+    [run] = [path.parent for path in (tmp_path / "reinforce_scratch").glob("*/CartPole-v1.zip")]
+    model = reinforce_model(tmp_path, int(run.name.split("_")[1]))
+    assert model.gamma == pytest.approx(1 - trials[1].params["one_minus_gamma"])
+    assert model.lr_schedule(1) == trials[1].params["learning_rate"]
+    for name in ("n_episodes", "reward_to_go", "baseline", "normalize_returns"):
+        assert getattr(model, name) == trials[1].params[name]
 
 
 # -- python -m sb3_ppo_scratch -----------------------------------------------------------------------------------------

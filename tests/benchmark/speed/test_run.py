@@ -1,15 +1,23 @@
-"""Tests of `benchmark/speed/run.py` and of its command line, with made-up measurements."""
+"""Tests of `benchmark/speed/run.py` and of its command line, with made-up measurements and, once, with real ones."""
 
+import contextlib
+import dataclasses
+import io
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from sb3_ppo_scratch.__main__ import main
-from sb3_ppo_scratch.benchmark.speed import run
+from sb3_ppo_scratch.benchmark.speed import measure, run
 from sb3_ppo_scratch.benchmark.speed.execution import MeasurementError
 from sb3_ppo_scratch.benchmark.speed.plan import Task
 from sb3_ppo_scratch.benchmark.speed.results import Measurement, load_results
 from sb3_ppo_scratch.benchmark.speed.run import SpeedOptions, run_speed
+from sb3_ppo_scratch.benchmark.speed.workloads import ALL_WORKLOADS, WORKLOADS
+from sb3_ppo_scratch.benchmark.threads import THREAD_VARIABLES
 from tests.benchmark.speed.synthetic import ENVIRONMENT, measure_like_clockwork, results_of
 
 
@@ -167,3 +175,37 @@ def test_help_names_the_workloads(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match=r"^0$"):
         main(["benchmark", "speed", "--help"])
     assert "lander-parallel" in capsys.readouterr().out
+
+
+def measure_in_this_process(words: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+    """Stand in for `subprocess.run`: the same command line, without the seconds that a process takes to start."""
+    assert words[:3] == [sys.executable, "-m", "sb3_ppo_scratch.benchmark.speed.measure"]
+    written = io.StringIO()
+    with contextlib.redirect_stdout(written):
+        measure.main(words[3:])
+    return subprocess.CompletedProcess(words, 0, written.getvalue(), "")
+
+
+def test_the_command_measures_and_reports_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = dataclasses.replace(WORKLOADS["cartpole"], steps=512, n_epochs=1, warmup_rollouts=1)
+    for known in (WORKLOADS, ALL_WORKLOADS):
+        monkeypatch.setitem(known, "cartpole", tiny)
+    for variable in THREAD_VARIABLES:
+        monkeypatch.setenv(variable, "1")  # so that what measuring sets does not outlive this test
+    monkeypatch.setattr(run, "describe_machine", lambda: {**ENVIRONMENT, "cores": 1})
+    monkeypatch.setattr(subprocess, "run", measure_in_this_process)
+    assert main(["benchmark", "speed", "--workloads", "cartpole", "--rounds", "1", "--out", str(tmp_path)]) == 0
+    results = load_results(tmp_path / "speed.json")
+    assert results.failures == {}
+    made = {task.competitor: measurement for task, measurement in results.measurements.items()}
+    assert list(made) == ["stock", "auto", "autograd", "closed_form", "stepping"]
+    for measurement in made.values():
+        assert measurement.steps == 512
+        assert 0.0 < measurement.stepping + measurement.updating <= measurement.seconds
+    ratio = made["stock"].seconds / made["auto"].seconds
+    printed = capsys.readouterr().out
+    assert re.search(rf"\| CartPole-v1 \| whole `learn` \| 4.5 \| {ratio:.2f} ", printed)
+    assert f'| ours, update="auto" | {made["auto"].rate:,.0f} ' in printed
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["speed.json", "speed.md", "speed.png"]
