@@ -309,8 +309,8 @@ ROLLOUTS_AND_ADVANTAGES = [
         (
             "sde-sample-freq-ignored",
             "sde_sample_freq ignored",
-            "if self._needs_new_noise(n_steps):",
-            "if False:",
+            "n_steps % self.sde_sample_freq == 0:",
+            "False:",
         ),
         (
             "sde-noise-never-drawn-anew",
