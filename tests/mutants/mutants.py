@@ -616,14 +616,14 @@ UPDATES = [
         (
             "samples-mixed",
             "observations of other transitions (autograd)",
-            "= RolloutBufferSamples(observations.index_select(0, picked)",
-            "= RolloutBufferSamples(observations.index_select(0, picked.flip(0))",
+            "return RolloutBufferSamples(observations.index_select(0, rows)",
+            "return RolloutBufferSamples(observations.index_select(0, rows.flip(0))",
         ),
         (
             "dict-samples-mixed",
             "Dict observations of other transitions (autograd)",
-            "{name: part.index_select(0, picked) for",
-            "{name: part.index_select(0, picked.flip(0)) for",
+            "{name: part.index_select(0, rows) for",
+            "{name: part.index_select(0, rows.flip(0)) for",
         ),
         (
             "short-samples-dropped",
@@ -634,8 +634,8 @@ UPDATES = [
         (
             "own-minibatches-passed-by",
             "a buffer's own minibatches passed by",
-            "if is_passed_over_as_sb3_does(rollout_buffer) and",
-            "if",
+            "if not is_passed_over_as_sb3_does(rollout_buffer):",
+            "if False:",
         ),
         (
             "discrete-actions-integers",
@@ -1531,21 +1531,33 @@ LADDER = [
         (KL_CONTROL,),
         (
             "coefficient-never-halved",
-            "KL penalty's weight only grows",
-            "return kl_coef / COEFFICIENT_STEP",
-            "return kl_coef",
+            "KL penalty's weight only grows, and the learning rate only falls",
+            "scale = scale / if_too_far",
+            "pass",
+        ),
+        (
+            "coefficient-without-bounds",
+            "KL penalty's weight halved until it is 0",
+            "bounds=COEFFICIENT_SCALES",
+            "bounds=(0.0, math.inf)",
+        ),
+        (
+            "rate-scale-outlives-its-mode",
+            "the learning rate stays scaled after adaptive_lr was given up",
+            "elif isinstance(control, AdaptiveRate):",
+            "else:",
         ),
         (
             "coefficient-upside-down",
             "KL penalty relaxed where the policy moved too far",
-            "kl_coef * COEFF",
-            "kl_coef / COEFF",
+            "if_too_far=COEFFICIENT_STEP",
+            "if_too_far=1 / COEFFICIENT_STEP",
         ),
         (
             "rate-upside-down",
             "learning rate raised where the policy moved too far",
-            "scale / RATE_STEP",
-            "scale * RATE_STEP",
+            "if_too_far=1 / RATE_STEP",
+            "if_too_far=RATE_STEP",
         ),
         ("rollback-restores-nothing", "rollback stops, but takes nothing back", "        update.restore()\n", ""),
         (
@@ -1591,6 +1603,28 @@ LADDER = [
             "the episodes that end first count, which prefers short ones",
             "self._lengths += self._plays",
             "self._lengths += 1",
+        ),
+    ),
+    *mistakes_in(
+        "ppo_scratch",
+        (KL_CONTROL,),
+        (
+            "largest-kl-without-the-last",
+            "train/kl_max leaves out what was measured after the last step",
+            '[stats.maximum("kl"), *kl.measured]',
+            '[stats.maximum("kl")]',
+        ),
+        (
+            "short-minibatch-counts-as-a-full-one",
+            "the KL divergence averaged over minibatches in place of transitions",
+            'stats.mean("kl", sizes)',
+            'stats.mean("kl")',
+        ),
+        (
+            "estimated-kl-not-said",
+            "an estimate in place of the exact divergence passes silently",
+            "if rollout.why_kl_is_estimated and kl.is_exact:",
+            "if False:",
         ),
     ),
     *mistakes_in(
