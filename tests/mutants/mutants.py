@@ -1604,6 +1604,12 @@ LADDER = [
             "self._lengths += self._plays",
             "self._lengths += 1",
         ),
+        (
+            "endless-episode-warned-about-at-each-step",
+            "a warning for every further step of a long episode",
+            "self._last_end == STEPS_WITHOUT_END",
+            "self._last_end >= STEPS_WITHOUT_END",
+        ),
     ),
     *mistakes_in(
         "ppo_scratch",
