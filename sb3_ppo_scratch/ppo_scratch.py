@@ -107,6 +107,8 @@ class PPOScratch(ScratchAlgorithm):
         128
     """
 
+    told_by = "n_epochs"
+
     def __init__(
         self,
         policy: str | type[ActorCriticPolicy],
@@ -150,7 +152,7 @@ class PPOScratch(ScratchAlgorithm):
         orthogonal_init: bool = True,
         adam_epsilon: float | None = None,
         kl_mode: checks.KlMode | None = None,
-        kl_coef: Coefficient = 1.0,
+        kl_coef: Coefficient = checks.KL_COEF,
     ) -> None:
         """Check the arguments, store each under its own name, and build the model from them.
 
@@ -158,8 +160,7 @@ class PPOScratch(ScratchAlgorithm):
             ValueError: If an argument or space has an unusable value (an `ArgumentError`; also an AssertionError).
             TypeError: If an argument has a wrong type.
         """
-        checks.check_arguments(locals())
-        resolve_kl_mode(kl_mode, target_kl)
+        checks.check_constructor_arguments(locals())
         super().__init__(
             policy,
             env,
@@ -215,6 +216,13 @@ class PPOScratch(ScratchAlgorithm):
         )
         if warning is not None:
             warnings.warn(warning, stacklevel=4)
+
+    def _check_settings(self) -> None:
+        """Check what the model is told now, as far as it could be told otherwise than by the constructor."""
+        super()._check_settings()
+        checks.check_combinations(vars(self))
+        checks.check_storage(vars(self))
+        resolve_kl_mode(self.kl_mode, self.target_kl)
 
     def _setup_model(self) -> None:
         """Build everything that follows from the arguments; SB3's `load` calls this too."""

@@ -80,6 +80,12 @@ def test_mode_follows_sb3_where_none_is_named(kl_mode: Any, target_kl: float | N
         ({"kl_mode": "rollback"}, "needs a target"),
         ({"kl_mode": "trust"}, "`kl_mode` must be one of"),
         ({"kl_mode": "penalty", "target_kl": 0.1, "kl_coef": 0}, "`kl_coef` must be positive"),
+        (
+            {"kl_coef": 2.0},
+            "`kl_coef=2.0` is looked at by kl_mode='penalty' alone, not by kl_mode=None; leave it at 1.0",
+        ),
+        ({"kl_mode": "rollback", "target_kl": 0.1, "kl_coef": 2.0}, "not by kl_mode='rollback'"),
+        ({"kl_mode": "penalty", "target_kl": 0.1, "kl_coef": np.inf}, "`kl_coef` must be positive and finite, got inf"),
     ],
 )
 def test_contradictory_settings_are_refused(arguments: dict[str, Any], message: str) -> None:

@@ -1634,6 +1634,25 @@ LADDER = [
         ),
     ),
     *mistakes_in(
+        "scratch_algorithm",
+        (PPO_SCRATCH,),
+        (
+            "settings-not-checked-again",
+            "attributes set after the constructor taken as they come",
+            "        self._check_settings()\n        update = ",
+            "        update = ",
+        ),
+        ("any-file-taken", "another algorithm's file loaded", "if cls.told_by not in saved:", "if False:"),
+    ),
+    Mutant(
+        "weight-of-no-penalty",
+        "kl_coef accepted where nothing looks at it",
+        f"{OURS}.argument_checks",
+        'settings["kl_coef"] != KL_COEF and',
+        "False and",
+        (KL_CONTROL,),
+    ),
+    *mistakes_in(
         "advantages",
         (ADVANTAGES, REINFORCE),
         (
