@@ -4,11 +4,15 @@ What is here: both ways to fill a rollout buffer. What is not: the loop over ste
 the transitions were worth (`advantages.py`).
 """
 
+import warnings
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
+
+STEPS_WITHOUT_END = 200_000
+"""Steps per environment after which it is said that no episode ends; those of Atari last up to 108,000 frames."""
 
 
 class Step(NamedTuple):
@@ -86,20 +90,28 @@ class AfterEpisodes:
         self._plays = np.arange(n_envs) < self._n_begun
         self._lengths = np.zeros(n_envs, dtype=np.int64)
         self._steps: list[Step] = []
+        self._last_end = 0
 
     def is_complete(self) -> bool:
         """Tell whether all episodes that count have ended."""
         return not self._plays.any()
 
     def add(self, step: Step, dones: np.ndarray) -> None:
-        """Keep a step, arrays of shape (n_envs, ...)."""
+        """Keep a step, arrays of shape (n_envs, ...); warn once if no episode ends."""
         self._steps.append(step)
         self._lengths += self._plays
         for index in np.flatnonzero(self._plays & dones):
+            self._last_end = len(self._steps)
             if self._n_begun < self._n_episodes:
                 self._n_begun += 1
             else:
                 self._plays[index] = False
+        if len(self._steps) - self._last_end == STEPS_WITHOUT_END:
+            warnings.warn(
+                f"No episode has ended for {STEPS_WITHOUT_END} steps; with `n_episodes` a rollout goes on until they "
+                "do, and fills the memory. Limit their length, for example by gymnasium.wrappers.TimeLimit.",
+                stacklevel=2,
+            )
 
     def finish(self, last_values: th.Tensor, dones: np.ndarray) -> None:  # noqa: ARG002 # `RolloutEnd`'s signature
         """Move the episodes into the buffer and fill in advantages; shapes (n_envs, 1) and (n_envs,)."""

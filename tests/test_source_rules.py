@@ -102,6 +102,7 @@ FLOORS = [
         "torch_threads",
         "advantages",
         "post_import",
+        "saved_settings",
         "wrappers",
         "hyperparams",
     ],
