@@ -1,13 +1,14 @@
-"""Checks of constructor arguments: each names the argument, the value received and what to do.
+"""Checks of arguments and spaces: each names the argument, the value received and what to do.
 
-What is here: one function per kind of argument, and `check_arguments` for all those of an algorithm. What is not:
-anything that runs on the load path, where files with other values (rl_zoo3 plays with `clip_range=0`) have to work.
+What is here: one function per kind of argument, which of them each argument gets, and which arguments contradict each
+other. What is not: when that is checked (`scratch_algorithm.py`).
 """
 
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
@@ -26,6 +27,10 @@ AdvantageName = Literal["gae", "monte_carlo"]
 KlMode = Literal["none", "early_stop", "penalty", "adaptive_lr", "rollback"]
 """Nothing; stop before a minibatch (SB3's `target_kl`); a term of the loss; a factor of the learning rate; stop and
 return to the last parameters inside the bound."""
+KL_COEF = 1.0
+"""The penalty's weight unless another is given."""
+Check = Callable[[str, Any], None]
+"""Takes an argument's name and the value received, and raises if that is unusable."""
 
 
 @contextmanager
@@ -52,147 +57,99 @@ def sb3_errors_named(what: str) -> Iterator[None]:
         raise UnsupportedSpaceError(f"{what}: {error}") from error
 
 
-def check_arguments(arguments: Mapping[str, Any]) -> None:
-    """Check every argument of `PPOScratch` that can be checked without the environment, kl_mode's target excepted.
+def check_constructor_arguments(arguments: Mapping[str, Any]) -> None:
+    """Check every argument of a constructor by itself.
 
     Args:
-        arguments: The constructor's arguments by name; other names are ignored.
-
-    Raises:
-        ArgumentTypeError: If one has a wrong type.
-        ArgumentError: If one has an unusable value.
-    """
-    check_common_arguments(arguments)
-    for name, example in (("n_steps", 2048), ("n_epochs", 10)):
-        check_positive_integer(name, arguments[name], remedy=f"pass for example {name}={example}")
-    check_unless_none(check_positive_integer, "batch_size", arguments, remedy="pass for example batch_size=64")
-    check_fraction("gae_lambda", arguments["gae_lambda"], remedy="0.95 is usual")
-    for name, what in (("clip_range", "clipping"), ("clip_range_vf", "value clipping")):
-        check_unless_none(check_schedule, name, arguments, zero_allowed=False, remedy=f"None turns {what} off")
-    if arguments["sde_sample_freq"] != -1:
-        check_positive_integer("sde_sample_freq", arguments["sde_sample_freq"], remedy="-1 means once per rollout")
-    check_unless_none(check_positive, "target_kl", arguments, remedy="None turns early stopping off")
-    check_choice("kl_mode", arguments["kl_mode"], (None, *get_args(KlMode)))
-    check_positive("kl_coef", arguments["kl_coef"])
-    check_choice("advantage", arguments["advantage"], get_args(AdvantageName))
-    for name in ("normalize_advantage", "use_sde", "critic", "timeout_bootstrap", "store_clipped_actions"):
-        check_choice(name, arguments[name], (True, False))
-    check_combinations(arguments)
-    check_storage(arguments)
-
-
-def check_combinations(arguments: Mapping[str, Any]) -> None:
-    """Check arguments of `PPOScratch` that depend on each other.
-
-    Args:
-        arguments: The constructor's arguments by name, each checked for itself.
-
-    Raises:
-        ArgumentError: If two do not go together.
-    """
-    if arguments["normalize_returns"] and arguments["advantage"] != "monte_carlo":
-        raise ArgumentError(
-            "`normalize_returns=True` needs advantage='monte_carlo': GAE's returns contain value estimates."
-        )
-    if arguments["normalize_advantage"] and arguments["batch_size"] == 1:
-        raise ArgumentError(
-            "`batch_size` must be greater than 1 with normalize_advantage=True, got 1: normalising a single "
-            "advantage gives NaN. Raise batch_size or pass normalize_advantage=False."
-        )
-
-
-def check_storage(arguments: Mapping[str, Any]) -> None:
-    """Check what `PPOScratch` is told about how transitions are stored.
-
-    Args:
-        arguments: The constructor's arguments by name, each checked for itself.
-
-    Raises:
-        ArgumentError: If two do not go together.
-    """
-    if arguments["store_clipped_actions"] and (arguments["policy_kwargs"] or {}).get("squash_output"):
-        raise ArgumentError("`store_clipped_actions=True` has no meaning with squash_output=True: nothing is clipped.")
-    buffer_class = arguments["rollout_buffer_class"]
-    if arguments["advantage"] != "gae" and buffer_class is not None and not hasattr(buffer_class, "estimator"):
-        raise ArgumentError(
-            f"`advantage={arguments['advantage']!r}` would be ignored by rollout_buffer_class={buffer_class!r}, "
-            "which estimates advantages its own way; leave out the one or the other."
-        )
-
-
-def check_unless_none(check: Callable[..., None], name: str, arguments: Mapping[str, Any], **options: Any) -> None:
-    """Apply a check to an argument that may also be None.
-
-    Args:
-        check: One of the functions of this file.
-        name: The argument's name.
-        arguments: The constructor's arguments by name.
-        **options: Further arguments of the check.
-    """
-    if arguments[name] is not None:
-        check(name, arguments[name], **options)
-
-
-def check_common_arguments(arguments: Mapping[str, Any]) -> None:
-    """Check the arguments that all algorithms have.
-
-    Args:
-        arguments: The constructor's arguments by name; other names are ignored.
-
-    Raises:
-        ArgumentTypeError: If one has a wrong type.
-        ArgumentError: If one has an unusable value.
-    """
-    check_unless_none(check_positive_integer, "n_episodes", arguments, remedy="pass for example n_episodes=4")
-    check_positive_integer("stats_window_size", arguments["stats_window_size"], remedy="100 is usual")
-    check_fraction("gamma", arguments["gamma"], remedy="0.99 is usual")
-    for name in ("ent_coef", "vf_coef"):
-        check_finite(name, arguments[name])
-    check_positive("max_grad_norm", arguments["max_grad_norm"], remedy="float('inf') turns clipping off")
-    check_schedule("learning_rate", arguments["learning_rate"], zero_allowed=True)
-    check_unless_none(check_positive, "adam_epsilon", arguments, remedy="1e-5 is usual")
-    check_positive("observation_clip", arguments["observation_clip"], remedy="float('inf') turns clipping off")
-    for name in ("normalize_observations", "normalize_returns", "share_features", "orthogonal_init"):
-        check_choice(name, arguments[name], (True, False))
-    check_objects(arguments)
-
-
-def check_reinforce_arguments(arguments: Mapping[str, Any]) -> None:
-    """Check every argument of `ReinforceScratch` that can be checked without the environment.
-
-    Args:
-        arguments: The constructor's arguments by name; other names are ignored.
-
-    Raises:
-        ArgumentTypeError: If one has a wrong type.
-        ArgumentError: If one has an unusable value.
-    """
-    check_common_arguments(arguments)
-    check_positive_integer("n_episodes", arguments["n_episodes"], remedy="pass for example n_episodes=4")
-    check_choice("reward_to_go", arguments["reward_to_go"], (True, False))
-    check_choice("baseline", arguments["baseline"], get_args(Baseline))
-
-
-def check_objects(arguments: Mapping[str, Any]) -> None:
-    """Check those arguments that are no numbers of the algorithm.
-
-    Args:
-        arguments: The constructor's arguments by name; other names are ignored.
+        arguments: The arguments by name; other names are ignored.
 
     Raises:
         ArgumentTypeError: If one has a wrong type.
         ArgumentError: If one has an unusable value.
     """
     check_policy_and_environment(arguments["policy"], arguments["env"], needed=arguments["_init_setup_model"])
-    for name in ("policy_kwargs", "rollout_buffer_kwargs"):
-        if not isinstance(arguments.get(name), Mapping | None):
-            raise ArgumentTypeError(f"`{name}` must be a dict or None, got {arguments[name]!r}.")
-    if not isinstance(arguments["tensorboard_log"], str | os.PathLike | None):
-        raise ArgumentTypeError(f"`tensorboard_log` must be a folder or None, got {arguments['tensorboard_log']!r}.")
-    check_choice("update", arguments["update"], get_args(UpdateName))
-    if arguments["torch_threads"] not in ("auto", None):
-        remedy = "pass 'auto', None or a number of threads"
-        check_positive_integer("torch_threads", arguments["torch_threads"], remedy=remedy)
+    check_arguments(arguments, CHECKS)
+
+
+def check_arguments(arguments: Mapping[str, Any], checks: Mapping[str, Check]) -> None:
+    """Check arguments, each by itself.
+
+    Args:
+        arguments: Their values by name.
+        checks: The check of each by name; what stands in one of the two mappings alone is passed over.
+
+    Raises:
+        ArgumentTypeError: If one has a wrong type.
+        ArgumentError: If one has an unusable value.
+    """
+    for name, check in checks.items():
+        if name in arguments:
+            check(name, arguments[name])
+
+
+def check_combinations(settings: Mapping[str, Any]) -> None:
+    """Check settings of `PPOScratch` that depend on each other, kl_mode's target excepted.
+
+    What a search of hyperparameters draws without asking (`gae_lambda`, `vf_coef`) contradicts nothing.
+
+    Args:
+        settings: A model's attributes by name, each checked by itself.
+
+    Raises:
+        ArgumentError: If two do not go together.
+    """
+    if settings["normalize_returns"] and settings["advantage"] != "monte_carlo":
+        raise ArgumentError(
+            "`normalize_returns=True` needs advantage='monte_carlo': GAE's returns contain value estimates."
+        )
+    if settings["normalize_advantage"] and settings["batch_size"] == 1:
+        raise ArgumentError(
+            "`batch_size` must be greater than 1 with normalize_advantage=True, got 1: normalising a single "
+            "advantage gives NaN. Raise batch_size or pass normalize_advantage=False."
+        )
+    if settings["clip_range_vf"] is not None and not settings["critic"]:
+        raise ArgumentError("`clip_range_vf` contradicts critic=False: there are no values to clip; leave it out.")
+    if settings["kl_coef"] != KL_COEF and settings["kl_mode"] != "penalty":
+        raise ArgumentError(
+            f"`kl_coef={settings['kl_coef']!r}` is looked at by kl_mode='penalty' alone, not by "
+            f"kl_mode={settings['kl_mode']!r}; leave it at {KL_COEF}."
+        )
+
+
+def check_storage(settings: Mapping[str, Any]) -> None:
+    """Check what `PPOScratch` is told about how transitions are stored.
+
+    `store_clipped_actions` goes with every action space: what has no bounds reaches the environments as it was drawn.
+
+    Args:
+        settings: A model's attributes by name, each checked by itself.
+
+    Raises:
+        ArgumentError: If two do not go together.
+    """
+    if settings["store_clipped_actions"] and (settings["policy_kwargs"] or {}).get("squash_output"):
+        raise ArgumentError("`store_clipped_actions=True` has no meaning with squash_output=True: nothing is clipped.")
+    buffer_class = type(settings["rollout_buffer"])
+    if settings["advantage"] != "gae" and not hasattr(buffer_class, "estimator"):
+        raise ArgumentError(
+            f"`advantage={settings['advantage']!r}` would be ignored by rollout_buffer_class={buffer_class!r}, "
+            "which estimates advantages its own way; leave out the one or the other."
+        )
+
+
+def check_baseline(settings: Mapping[str, Any]) -> None:
+    """Check that a model of `ReinforceScratch` has what its baseline is computed by.
+
+    Args:
+        settings: A model's attributes by name, each checked by itself.
+
+    Raises:
+        ArgumentError: If it has not.
+    """
+    if settings["baseline"] == "value" and not settings["critic"]:
+        raise ArgumentError(
+            "`baseline='value'` needs a value network, and this model was built without; make a new model."
+        )
 
 
 def check_policy_and_environment(policy: Any, env: Any, *, needed: bool) -> None:
@@ -214,6 +171,35 @@ def check_policy_and_environment(policy: Any, env: Any, *, needed: bool) -> None
         raise ArgumentError(f"{wanted}, got None.")
     if env is not None and not isinstance(env, str) and not hasattr(env, "action_space"):
         raise ArgumentTypeError(f"{wanted}, got {env!r}.")
+
+
+def check_type(name: str, value: Any, *, types: Any, what: str) -> None:
+    """Accept objects of some types.
+
+    Args:
+        name: The argument's name.
+        value: The value received.
+        types: What `isinstance` takes.
+        what: The same in words.
+
+    Raises:
+        ArgumentTypeError: If the value is of another type.
+    """
+    if not isinstance(value, types):
+        raise ArgumentTypeError(f"`{name}` must be {what}, got {value!r}.")
+
+
+def check_unless(exceptions: tuple[Any, ...], check: Check, name: str, value: Any) -> None:
+    """Apply a check to a value that may also be one of a few exceptions.
+
+    Args:
+        exceptions: Integers, strings or None.
+        check: What all other values have to pass.
+        name: The argument's name.
+        value: The value received.
+    """
+    if not isinstance(value, Integral | str | None) or value not in exceptions:
+        check(name, value)
 
 
 def check_positive_integer(name: str, value: Any, *, remedy: str) -> None:
@@ -285,21 +271,22 @@ def check_finite(name: str, value: Any) -> None:
         raise ArgumentError(f"`{name}` must be finite, got {value!r}; 0 turns the term off.")
 
 
-def check_positive(name: str, value: Any, *, remedy: str = "pass a number above 0") -> None:
-    """Accept numbers above 0, infinity included.
+def check_positive(name: str, value: Any, *, remedy: str = "pass a number above 0", finite: bool = False) -> None:
+    """Accept numbers above 0.
 
     Args:
         name: The argument's name.
         value: The value received.
         remedy: What the message advises.
+        finite: Whether infinity is refused.
 
     Raises:
         ArgumentTypeError: If the value is no number.
-        ArgumentError: If it is 0, negative or NaN.
+        ArgumentError: If it is 0, negative, NaN or refused.
     """
     check_number(name, value, remedy=remedy)
-    if value <= 0:
-        raise ArgumentError(f"`{name}` must be positive, got {value!r}; {remedy}.")
+    if value <= 0 or (finite and math.isinf(value)):
+        raise ArgumentError(f"`{name}` must be positive{' and finite' if finite else ''}, got {value!r}; {remedy}.")
 
 
 def check_schedule(name: str, value: Any, *, zero_allowed: bool, remedy: str = "pass a float or a callable") -> None:
@@ -344,8 +331,10 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
         ArgumentError: If the value is none of them.
     """
     allowed = list(choices)
-    if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in allowed):
-        raise ArgumentError(f"`{name}` must be one of {allowed}, got {value!r}.")
+    for choice in allowed:
+        if value is choice or (type(value) is type(choice) and value == choice):
+            return
+    raise ArgumentError(f"`{name}` must be one of {allowed}, got {value!r}.")
 
 
 def check_minibatches(n_steps: int, n_envs: int, batch_size: int, *, normalize_advantage: bool) -> str | None:
@@ -453,3 +442,64 @@ def check_observation_space(space: spaces.Space[Any], policy: str | type[BasePol
                 f"The observation space {name} does not start at 0, which SB3's one-hot encoding cannot express; "
                 "subtract the start in a wrapper (gymnasium.wrappers.TransformObservation)."
             )
+
+
+def _or_none(check: Check) -> Check:
+    """Let None pass, too."""
+    return partial(check_unless, (None,), check)
+
+
+_YES_OR_NO = partial(check_choice, choices=(True, False))
+_DICT_OR_NONE = partial(check_type, types=Mapping | None, what="a dict or None")
+
+SB3_CHECKS: Mapping[str, Check] = {
+    "learning_rate": partial(check_schedule, zero_allowed=True),
+    "n_steps": partial(check_positive_integer, remedy="pass for example n_steps=2048"),
+    "batch_size": _or_none(partial(check_positive_integer, remedy="pass for example batch_size=64")),
+    "n_epochs": partial(check_positive_integer, remedy="pass for example n_epochs=10"),
+    "gamma": partial(check_fraction, remedy="0.99 is usual"),
+    "gae_lambda": partial(check_fraction, remedy="0.95 is usual"),
+    "clip_range": _or_none(partial(check_schedule, zero_allowed=False, remedy="None turns clipping off")),
+    "clip_range_vf": _or_none(partial(check_schedule, zero_allowed=False, remedy="None turns value clipping off")),
+    "normalize_advantage": _YES_OR_NO,
+    "ent_coef": check_finite,
+    "vf_coef": check_finite,
+    "max_grad_norm": partial(check_positive, remedy="float('inf') turns clipping off"),
+    "use_sde": _YES_OR_NO,
+    "sde_sample_freq": partial(
+        check_unless, (-1,), partial(check_positive_integer, remedy="-1 means once per rollout")
+    ),
+    "rollout_buffer_kwargs": _DICT_OR_NONE,
+    "target_kl": _or_none(partial(check_positive, remedy="None turns early stopping off")),
+    "stats_window_size": partial(check_positive_integer, remedy="100 is usual"),
+    "tensorboard_log": partial(check_type, types=str | os.PathLike | None, what="a folder or None"),
+    "policy_kwargs": _DICT_OR_NONE,
+}
+"""Those of the arguments that SB3's PPO has, too. A file may hold values that they refuse: rl_zoo3 plays with
+`clip_range=0`."""
+OWN_CHECKS: Mapping[str, Check] = {
+    "normalize_observations": _YES_OR_NO,
+    "observation_clip": partial(check_positive, remedy="float('inf') turns clipping off"),
+    "torch_threads": partial(
+        check_unless,
+        ("auto", None),
+        partial(check_positive_integer, remedy="pass 'auto', None or a number of threads"),
+    ),
+    "update": partial(check_choice, choices=get_args(UpdateName)),
+    "advantage": partial(check_choice, choices=get_args(AdvantageName)),
+    "normalize_returns": _YES_OR_NO,
+    "n_episodes": _or_none(partial(check_positive_integer, remedy="pass for example n_episodes=4")),
+    "critic": _YES_OR_NO,
+    "share_features": _YES_OR_NO,
+    "timeout_bootstrap": _YES_OR_NO,
+    "store_clipped_actions": _YES_OR_NO,
+    "orthogonal_init": _YES_OR_NO,
+    "adam_epsilon": _or_none(partial(check_positive, remedy="1e-5 is usual")),
+    "kl_mode": partial(check_choice, choices=(None, *get_args(KlMode))),
+    "kl_coef": partial(check_positive, finite=True),
+    "reward_to_go": _YES_OR_NO,
+    "baseline": partial(check_choice, choices=get_args(Baseline)),
+}
+"""Those of this project's own arguments."""
+CHECKS: Mapping[str, Check] = {**SB3_CHECKS, **OWN_CHECKS}
+"""The check of each argument of either algorithm, by name."""

@@ -4,6 +4,7 @@ What is here: the modes, one class each, and the rules by which they adapt a coe
 functions of numbers. What is not: measuring the divergence (`updates/`), and the loop that asks (`ppo_scratch.py`).
 """
 
+import math
 from collections.abc import Callable
 
 from sb3_ppo_scratch.argument_checks import KlMode
@@ -15,6 +16,9 @@ TOLERANCE = 1.5
 stop)."""
 COEFFICIENT_STEP = 2.0
 """What the penalty's coefficient is multiplied or divided by (value: the paper's section 4)."""
+COEFFICIENT_SCALES = (2.0**-20, 2.0**20)
+"""Smallest and largest factor of the penalty's coefficient: twenty steps, a millionth and a million. Beyond, one of the
+loss's two terms is lost in the other's float32 rounding, and the way back takes ever more updates."""
 RATE_STEP = 1.5
 """What the learning rate is divided or multiplied by."""
 RATE_SCALES = (0.01, 10.0)
@@ -45,25 +49,22 @@ def resolve_kl_mode(kl_mode: KlMode | None, target_kl: float | None) -> KlMode:
     return kl_mode
 
 
-def adapt_coefficient(kl_coef: float, kl: float, target_kl: float) -> float:
-    """Choose the penalty's coefficient for the next update.
+def adapt_coefficient_scale(scale: float, kl: float, target_kl: float) -> float:
+    """Choose the factor of the penalty's coefficient for the next update.
 
     Args:
-        kl_coef: The coefficient of this update.
+        scale: The factor of this update.
         kl: The divergence at its end.
         target_kl: The divergence aimed at.
 
     Returns:
-        Twice the coefficient if the policy moved too far, half of it if it hardly moved, else the same.
+        Twice the factor if the policy moved too far, half of it if it hardly moved, else the same; within
+        `COEFFICIENT_SCALES`.
 
     Source:
         https://arxiv.org/abs/1707.06347, section 4.
     """
-    if kl > TOLERANCE * target_kl:
-        return kl_coef * COEFFICIENT_STEP
-    if kl < target_kl / TOLERANCE:
-        return kl_coef / COEFFICIENT_STEP
-    return kl_coef
+    return _adapt(scale, kl, target_kl, if_too_far=COEFFICIENT_STEP, bounds=COEFFICIENT_SCALES)
 
 
 def adapt_rate_scale(scale: float, kl: float, target_kl: float) -> float:
@@ -78,11 +79,16 @@ def adapt_rate_scale(scale: float, kl: float, target_kl: float) -> float:
         A smaller factor if the policy moved too far, a larger one if it hardly moved, else the same; within
         `RATE_SCALES`.
     """
+    return _adapt(scale, kl, target_kl, if_too_far=1 / RATE_STEP, bounds=RATE_SCALES)
+
+
+def _adapt(scale: float, kl: float, target_kl: float, *, if_too_far: float, bounds: tuple[float, float]) -> float:
+    """Multiply a factor if the policy moved too far, divide it if it hardly moved, and keep it within its bounds."""
     if kl > TOLERANCE * target_kl:
-        scale = scale / RATE_STEP
+        scale = scale * if_too_far
     elif kl < target_kl / TOLERANCE:
-        scale = scale * RATE_STEP
-    smallest, largest = RATE_SCALES
+        scale = scale / if_too_far
+    smallest, largest = bounds
     return min(max(scale, smallest), largest)
 
 
@@ -91,19 +97,25 @@ class KlControl:
 
     Args:
         target_kl: The divergence aimed at; infinite if there is none.
-        kl_coef: Weight of the divergence in the loss.
-        rate_scale: Factor of the scheduled learning rate.
     """
 
     is_exact = False
     """Whether the divergence has to be measured exactly; else SB3's estimate does."""
+    coefficient_scale = 1.0
+    """Factor of the penalty's coefficient; 1 in every mode that does not adapt it."""
+    rate_scale = 1.0
+    """Factor of the scheduled learning rate; 1 in every mode that does not adapt it."""
 
-    def __init__(self, target_kl: float, kl_coef: float, rate_scale: float) -> None:
-        self.target_kl, self.kl_coef, self.rate_scale = target_kl, kl_coef, rate_scale
+    def __init__(self, target_kl: float) -> None:
+        self.target_kl = target_kl
         self.stop_reason = ""
         """Why the update has ended early; empty if it has not."""
+        self.n_applied = 0
+        """Minibatches whose step was taken, and not taken back."""
+        self.measured: list[float] = []
+        """Divergences over the whole rollout, as they were measured after the last step."""
 
-    def allows(self, figures: MinibatchFigures, update: Update) -> bool:  # noqa: ARG002 # for the modes that do look
+    def allows(self, figures: MinibatchFigures, update: Update) -> bool:
         """Decide on a minibatch that has been evaluated.
 
         Args:
@@ -111,21 +123,32 @@ class KlControl:
             update: The update.
 
         Returns:
-            Whether its step may be taken; else the update ends.
+            Whether its step is to be taken; else the update ends.
         """
-        return True
+        is_allowed = self._judge(figures, update)
+        self.n_applied += is_allowed
+        return is_allowed
 
-    def finish(self, measure: Callable[[], float], update: Update) -> float | None:  # noqa: ARG002 # as above
-        """Draw the conclusions at the end of an update.
+    def finish(self, measure: Callable[[], float], update: Update) -> None:
+        """Draw the conclusions at the end of an update; those of this mode are none.
 
         Args:
             measure: Measures the divergence over the whole rollout.
             update: The update.
-
-        Returns:
-            The divergence at the end; None if this mode does not want to know it.
         """
-        return None
+
+    def _judge(self, figures: MinibatchFigures, update: Update) -> bool:  # noqa: ARG002 # for the modes that do look
+        """Decide as `allows` does."""
+        return True
+
+    def _measure(self, measure: Callable[[], float]) -> float:
+        """Measure the divergence over the whole rollout, and remember it."""
+        self.measured.append(measure())
+        return self.measured[-1]
+
+    def _stop(self, kl: float, what_else: str = "") -> None:
+        """Say why the update ends early."""
+        self.stop_reason = f"reaching max kl: {kl:.3g}{what_else}"
 
     def _is_too_far(self, kl: float) -> bool:
         """Tell whether a divergence lies above the tolerance; NaN does not, as in SB3."""
@@ -135,11 +158,11 @@ class KlControl:
 class EarlyStop(KlControl):
     """Ends the update before a minibatch on which the policy is too far from the rollout's, as SB3 does."""
 
-    def allows(self, figures: MinibatchFigures, update: Update) -> bool:  # noqa: ARG002 # `KlControl`'s signature
+    def _judge(self, figures: MinibatchFigures, update: Update) -> bool:  # noqa: ARG002 # `KlControl`'s signature
         """Refuse the step of such a minibatch; see `KlControl`."""
         if not self._is_too_far(float(figures.kl)):
             return True
-        self.stop_reason = f"reaching max kl: {float(figures.kl):.2f}"
+        self._stop(float(figures.kl))
         return False
 
 
@@ -148,11 +171,9 @@ class Penalty(KlControl):
 
     is_exact = True
 
-    def finish(self, measure: Callable[[], float], update: Update) -> float:  # noqa: ARG002 # `KlControl`'s signature
+    def finish(self, measure: Callable[[], float], update: Update) -> None:  # noqa: ARG002 # `KlControl`'s signature
         """Adapt the weight for the next update; see `KlControl`."""
-        kl = measure()
-        self.kl_coef = adapt_coefficient(self.kl_coef, kl, self.target_kl)
-        return kl
+        self.coefficient_scale = adapt_coefficient_scale(self.coefficient_scale, self._measure(measure), self.target_kl)
 
 
 class AdaptiveRate(KlControl):
@@ -160,11 +181,9 @@ class AdaptiveRate(KlControl):
 
     is_exact = True
 
-    def finish(self, measure: Callable[[], float], update: Update) -> float:  # noqa: ARG002 # `KlControl`'s signature
+    def finish(self, measure: Callable[[], float], update: Update) -> None:  # noqa: ARG002 # `KlControl`'s signature
         """Adapt the factor for the next update; see `KlControl`."""
-        kl = measure()
-        self.rate_scale = adapt_rate_scale(self.rate_scale, kl, self.target_kl)
-        return kl
+        self.rate_scale = adapt_rate_scale(self.rate_scale, self._measure(measure), self.target_kl)
 
 
 class Rollback(KlControl):
@@ -172,25 +191,30 @@ class Rollback(KlControl):
 
     is_exact = True
 
-    def allows(self, figures: MinibatchFigures, update: Update) -> bool:
-        """Remember the state before each step that is allowed; see `KlControl`."""
-        if self._is_too_far(float(figures.kl)):
-            self._take_back(float(figures.kl), update)
-            return False
-        update.remember()
-        return True
-
-    def finish(self, measure: Callable[[], float], update: Update) -> float:
+    def finish(self, measure: Callable[[], float], update: Update) -> None:
         """Judge the last step, too; see `KlControl`."""
-        kl = measure()
+        kl = self._measure(measure)
         if not self.stop_reason and self._is_too_far(kl):
             self._take_back(kl, update)
-            kl = measure()
-        return kl
+            self._measure(measure)
+
+    def _judge(self, figures: MinibatchFigures, update: Update) -> bool:
+        """Remember the state before each step that is allowed; see `KlControl`."""
+        kl = float(figures.kl)
+        if not self._is_too_far(kl):
+            update.remember()
+            return True
+        if self.n_applied > 0:
+            self._take_back(kl, update)
+        else:  # by rounding alone: nothing has moved yet
+            self._stop(kl)
+        return False
 
     def _take_back(self, kl: float, update: Update) -> None:
+        """Undo the last step."""
         update.restore()
-        self.stop_reason = f"reaching max kl: {kl:.2f}, last step taken back"
+        self.n_applied -= 1
+        self._stop(kl, ", last step taken back")
 
 
 MODES: dict[KlMode, type[KlControl]] = {
@@ -203,21 +227,25 @@ MODES: dict[KlMode, type[KlControl]] = {
 
 
 def begin_kl_control(
-    kl_mode: KlMode | None, target_kl: float | None, *, kl_coef: float, rate_scale: float
+    kl_mode: KlMode | None, target_kl: float | None, *, coefficient_scale: float, rate_scale: float
 ) -> KlControl:
     """Begin to watch an update.
 
     Args:
         kl_mode: The algorithm's argument.
         target_kl: The divergence aimed at; None: none.
-        kl_coef: The penalty's weight, as the last update has left it.
+        coefficient_scale: The factor of the penalty's coefficient, as the last update has left it.
         rate_scale: The learning rate's factor, as the last update has left it.
 
     Returns:
-        What watches it.
+        What watches it. A factor that its mode does not adapt begins at 1 again.
 
     Raises:
         ArgumentError: If mode and target contradict each other.
     """
-    control = MODES[resolve_kl_mode(kl_mode, target_kl)]
-    return control(float("inf") if target_kl is None else target_kl, kl_coef, rate_scale)
+    control = MODES[resolve_kl_mode(kl_mode, target_kl)](math.inf if target_kl is None else target_kl)
+    if isinstance(control, Penalty):
+        control.coefficient_scale = coefficient_scale
+    elif isinstance(control, AdaptiveRate):
+        control.rate_scale = rate_scale
+    return control

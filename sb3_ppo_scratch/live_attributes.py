@@ -16,6 +16,23 @@ FloatOrSchedule = float | Schedule
 """A constant, or a callable of the remaining progress (1 at the beginning of `learn`, 0 at its end)."""
 
 
+IN_PARAMETERS = ("normalize_observations", "critic", "share_features", "orthogonal_init", "adam_epsilon")
+"""Attributes that have done their work in what a file holds of policy and optimiser; `load` cannot change them."""
+
+
+def unchangeable(name: str, value: object) -> str:
+    """Say why an attribute stays as it is.
+
+    Args:
+        name: The attribute's name.
+        value: What it was to become.
+
+    Returns:
+        The message of an error.
+    """
+    return f"`{name}` cannot become {value!r} once the policy is built: it is part of the policy; make a new model."
+
+
 class FixedOnceBuilt(Generic[Value]):
     """An attribute that has done its work when the policy is built, and refuses to become something else later."""
 
@@ -44,10 +61,7 @@ class FixedOnceBuilt(Generic[Value]):
         """
         attributes = vars(instance)
         if "policy" in attributes and value != attributes[self._name]:
-            raise ArgumentError(
-                f"`{self._name}` cannot become {value!r} once the policy is built: it is part of the policy; "
-                "make a new model."
-            )
+            raise ArgumentError(unchangeable(self._name, value))
         attributes[self._name] = value
 
 

@@ -93,8 +93,9 @@ class PPOScratch(ScratchAlgorithm):
             `"early_stop"` (SB3's), `"penalty"` (a term of the loss, whose weight is doubled or halved after an update
             that was off `target_kl` by more than 1.5 times), `"adaptive_lr"` (so with the learning rate), `"rollback"`
             (stop and return to the last parameters within 1.5 times `target_kl`). None: early stop if `target_kl` is
-            given. The last three measure the exact divergence where it has a closed form.
-        kl_coef: The penalty's weight in the first update.
+            given. The last three measure the exact divergence; where it has no closed form, or `rollout_buffer_class`
+            does not tell it, they go by SB3's estimate, and warn.
+        kl_coef: The penalty's weight in the first update, from where it is adapted.
 
     Source:
         Schulman et al., Proximal Policy Optimization Algorithms, https://arxiv.org/abs/1707.06347, algorithm 1.
@@ -105,6 +106,8 @@ class PPOScratch(ScratchAlgorithm):
         >>> model.num_timesteps
         128
     """
+
+    told_by = "n_epochs"
 
     def __init__(
         self,
@@ -149,7 +152,7 @@ class PPOScratch(ScratchAlgorithm):
         orthogonal_init: bool = True,
         adam_epsilon: float | None = None,
         kl_mode: checks.KlMode | None = None,
-        kl_coef: Coefficient = 1.0,
+        kl_coef: Coefficient = checks.KL_COEF,
     ) -> None:
         """Check the arguments, store each under its own name, and build the model from them.
 
@@ -157,8 +160,7 @@ class PPOScratch(ScratchAlgorithm):
             ValueError: If an argument or space has an unusable value (an `ArgumentError`; also an AssertionError).
             TypeError: If an argument has a wrong type.
         """
-        checks.check_arguments(locals())
-        resolve_kl_mode(kl_mode, target_kl)
+        checks.check_constructor_arguments(locals())
         super().__init__(
             policy,
             env,
@@ -201,7 +203,7 @@ class PPOScratch(ScratchAlgorithm):
         self.normalize_returns = normalize_returns
         self.kl_mode = kl_mode
         self.kl_coef = kl_coef
-        self.kl_rate_scale = 1.0
+        self.kl_coef_scale, self.kl_rate_scale = 1.0, 1.0  # as the KL control has adapted them
         self._build(setup=_init_setup_model)
 
     def _check_environment(self) -> None:
@@ -214,6 +216,13 @@ class PPOScratch(ScratchAlgorithm):
         )
         if warning is not None:
             warnings.warn(warning, stacklevel=4)
+
+    def _check_settings(self) -> None:
+        """Check what the model is told now, as far as it could be told otherwise than by the constructor."""
+        super()._check_settings()
+        checks.check_combinations(vars(self))
+        checks.check_storage(vars(self))
+        resolve_kl_mode(self.kl_mode, self.target_kl)
 
     def _setup_model(self) -> None:
         """Build everything that follows from the arguments; SB3's `load` calls this too."""
@@ -248,25 +257,38 @@ class PPOScratch(ScratchAlgorithm):
         """Update the policy from the rollout collected last: PPO's inner loop."""
         started = time.perf_counter()
         self.policy.set_training_mode(True)
-        kl = begin_kl_control(self.kl_mode, self.target_kl, kl_coef=self.kl_coef, rate_scale=self.kl_rate_scale)
+        update = self._choose_update()
+        scales = {"coefficient_scale": self.kl_coef_scale, "rate_scale": self.kl_rate_scale}
+        kl = begin_kl_control(self.kl_mode, self.target_kl, **scales)
         self._set_learning_rate(kl.rate_scale)
         settings, stats = self._read_settings(kl), UpdateStats()
-        update = self._choose_update()
         rollout = update.read(self.rollout_buffer, exact_kl=kl.is_exact)
-        for epoch in range(self.n_epochs):
+        if rollout.why_kl_is_estimated and kl.is_exact:
+            self._warn_of_estimate(rollout.why_kl_is_estimated)
+        for _ in range(self.n_epochs):
             is_complete = self._train_epoch(update, rollout, settings, stats, kl)
             self._n_updates += 1
             if not is_complete:
-                if self.verbose >= 1:
-                    print(f"Early stopping at step {epoch} due to {kl.stop_reason}")
                 break
-        last_kl = kl.finish(functools.partial(self._measure_kl, update, rollout, settings), update)
-        self.kl_coef, self.kl_rate_scale = kl.kl_coef, kl.rate_scale
+        kl.finish(functools.partial(self._measure_kl, update, rollout, settings), update)
+        self.kl_coef_scale, self.kl_rate_scale = kl.coefficient_scale, kl.rate_scale
         if self.normalize_observations:
             absorb_rollout(self.policy, self.rollout_buffer.observations)
         self._record_update(settings, stats)
-        self._record_kl(kl, stats, last_kl)
+        self._record_kl(kl, stats)
         self._record_rate("time/update_fps", self._n_transitions, started)
+
+    def _warn_of_estimate(self, reason: str) -> None:
+        """Say that the divergence is not exact; Python shows a warning once.
+
+        Args:
+            reason: Why.
+        """
+        warnings.warn(
+            f"`kl_mode={self.kl_mode!r}` goes by SB3's estimate of the KL divergence from the actions taken, not by "
+            f"the divergence itself: {reason}.",
+            stacklevel=2,
+        )
 
     def _set_learning_rate(self, scale: float) -> None:
         """Evaluate the schedule of the learning rate, and log it.
@@ -296,7 +318,7 @@ class PPOScratch(ScratchAlgorithm):
             ent_coef=self.ent_coef,
             vf_coef=self.vf_coef if self.critic else 0.0,
             max_grad_norm=self.max_grad_norm,
-            kl_coef=kl.kl_coef if isinstance(kl, Penalty) else 0.0,
+            kl_coef=self.kl_coef * kl.coefficient_scale if isinstance(kl, Penalty) else 0.0,
         )
 
     def _train_epoch(
@@ -331,12 +353,13 @@ class PPOScratch(ScratchAlgorithm):
             settings: What the update uses.
 
         Returns:
-            The mean divergence over the rollout's minibatches.
+            The mean divergence over the rollout's transitions.
         """
-        stats = UpdateStats()
+        stats, sizes = UpdateStats(), []
         for minibatch in rollout.minibatches(self._minibatch_size):
             stats.add(update.evaluate(minibatch, settings))
-        return stats.means()["kl"]
+            sizes.append(len(minibatch.returns))
+        return stats.mean("kl", sizes)
 
     def _record_update(self, settings: UpdateSettings, stats: UpdateStats) -> None:
         """Log the update under stock PPO's keys.
@@ -350,21 +373,34 @@ class PPOScratch(ScratchAlgorithm):
         if settings.clip_range_vf is not None:
             self.logger.record("train/clip_range_vf", settings.clip_range_vf)
 
-    def _record_kl(self, kl: KlControl, stats: UpdateStats, last_kl: float | None) -> None:
+    def _record_kl(self, kl: KlControl, stats: UpdateStats) -> None:
         """Log what was found and done about the divergence, if anything watches it.
 
         Args:
             kl: What has watched the update.
             stats: The figures of its minibatches.
-            last_kl: The divergence at the end; None: that of the last minibatch.
         """
         if type(kl) is KlControl:
             return
-        self.logger.record("train/kl", stats.means()["kl"])
-        self.logger.record("train/kl_max", stats.maximum("kl"))
-        self.logger.record("train/kl_last", stats.last("kl") if last_kl is None else last_kl)
-        self.logger.record("train/n_minibatches", len(stats))
+        self.logger.record("train/kl", stats.mean("kl"))
+        self.logger.record("train/kl_max", float(np.max([stats.maximum("kl"), *kl.measured])))
+        self.logger.record("train/kl_last", kl.measured[-1] if kl.measured else stats.last("kl"))
+        self.logger.record("train/n_minibatches", kl.n_applied)
         if kl.stop_reason:
-            self.logger.record("train/stop_reason", kl.stop_reason, exclude="tensorboard")
+            self._record_stop(kl)
         if isinstance(kl, Penalty):
-            self.logger.record("train/kl_coef", kl.kl_coef)
+            self.logger.record("train/kl_coef", self.kl_coef * kl.coefficient_scale)
+
+    def _record_stop(self, kl: KlControl) -> None:
+        """Log, and say, where and why an update has ended early.
+
+        Args:
+            kl: What has ended it. The first minibatch whose step was not taken, or was taken back, is where it ended;
+                epochs, and the minibatches of each, are counted from 0.
+        """
+        epoch, minibatch = divmod(kl.n_applied, -(-self._n_transitions // self._minibatch_size))
+        self.logger.record("train/stop_epoch", epoch)
+        self.logger.record("train/stop_minibatch", minibatch)
+        self.logger.record("train/stop_reason", kl.stop_reason, exclude="tensorboard")
+        if self.verbose >= 1:
+            print(f"Early stopping at step {epoch} due to {kl.stop_reason}")

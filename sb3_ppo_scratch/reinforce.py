@@ -78,6 +78,8 @@ class ReinforceScratch(ScratchAlgorithm):
         True
     """
 
+    told_by = "reward_to_go"
+
     def __init__(
         self,
         policy: str | type[ActorCriticPolicy],
@@ -113,7 +115,7 @@ class ReinforceScratch(ScratchAlgorithm):
             ValueError: If an argument or space has an unusable value (an `ArgumentError`; also an AssertionError).
             TypeError: If an argument has a wrong type.
         """
-        checks.check_reinforce_arguments(locals())
+        checks.check_constructor_arguments(locals())
         super().__init__(
             policy,
             env,
@@ -151,11 +153,6 @@ class ReinforceScratch(ScratchAlgorithm):
         self.normalize_returns = normalize_returns
         self._build(setup=_init_setup_model)
 
-    def _setup_model(self) -> None:
-        """Build everything that follows from the arguments, of which `load` may have changed `baseline`."""
-        self.critic = self.baseline == "value"
-        super()._setup_model()
-
     def learn(
         self: SelfReinforce,
         total_timesteps: int,
@@ -167,6 +164,12 @@ class ReinforceScratch(ScratchAlgorithm):
     ) -> SelfReinforce:
         """Learn from `total_timesteps` steps, rounded up to whole rollouts; see `PPOScratch.learn`."""
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+
+    def _check_settings(self) -> None:
+        """Check what the model is told now, as far as it could be told otherwise than by the constructor."""
+        super()._check_settings()
+        checks.check_positive_integer("n_episodes", self.n_episodes, remedy="pass for example n_episodes=4")
+        checks.check_baseline(vars(self))
 
     @property
     def _minibatch_size(self) -> int:
@@ -221,6 +224,6 @@ class ReinforceScratch(ScratchAlgorithm):
             clip_range_vf=None,
             normalize_advantage=False,
             ent_coef=self.ent_coef,
-            vf_coef=self.vf_coef if self.critic else 0.0,
+            vf_coef=self.vf_coef if self.baseline == "value" else 0.0,
             max_grad_norm=self.max_grad_norm,
         )

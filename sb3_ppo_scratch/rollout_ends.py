@@ -4,6 +4,7 @@ What is here: both ways to fill a rollout buffer. What is not: the loop over ste
 the transitions were worth (`advantages.py`).
 """
 
+import warnings
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -11,6 +12,9 @@ import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 
 from sb3_ppo_scratch.rollout_buffers import read_filled_part, write_filled_part
+
+STEPS_WITHOUT_END = 200_000
+"""Steps per environment after which it is said that no episode ends; those of Atari last up to 108,000 frames."""
 
 
 class Step(NamedTuple):
@@ -114,20 +118,28 @@ class AfterEpisodes:
         self._plays = np.arange(n_envs) < self._n_begun
         self._lengths = np.zeros(n_envs, dtype=np.int64)
         self._steps: list[Step] = []
+        self._last_end = 0
 
     def is_complete(self) -> bool:
         """Tell whether all episodes that count have ended."""
         return not self._plays.any()
 
     def add(self, step: Step, dones: np.ndarray) -> None:
-        """Keep a step, arrays of shape (n_envs, ...)."""
+        """Keep a step, arrays of shape (n_envs, ...); warn once if no episode ends."""
         self._steps.append(step)
         self._lengths += self._plays
         self._count_ends(dones)
+        if len(self._steps) - self._last_end == STEPS_WITHOUT_END:
+            warnings.warn(
+                f"No episode has ended for {STEPS_WITHOUT_END} steps; with `n_episodes` a rollout goes on until they "
+                "do, and fills the memory. Limit their length, for example by gymnasium.wrappers.TimeLimit.",
+                stacklevel=2,
+            )
 
     def _count_ends(self, dones: np.ndarray) -> None:
         """Let environments whose episode has ended, shape (n_envs,), play another if one is left to be played."""
         for index in np.flatnonzero(self._plays & dones):
+            self._last_end = len(self._steps)
             if self._n_begun < self._n_episodes:
                 self._n_begun += 1
             else:
@@ -170,6 +182,7 @@ class AfterEpisodes:
         """Take over all steps; see `RolloutEnd`."""
         self._n_begun, self._plays, self._lengths = state["n_begun"], state["plays"], state["lengths"]
         self._steps = [Step(**step) for step in state["steps"]]
+        self._last_end = len(self._steps)
 
     def _place(self, place: np.ndarray, arrays: Any) -> None:
         """Write arrays, one per step, shape (n_envs, ...), into the buffer, environment after environment."""

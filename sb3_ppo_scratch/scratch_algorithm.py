@@ -14,7 +14,7 @@ import time
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, get_args
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 import torch as th
 from gymnasium import spaces
@@ -30,12 +30,13 @@ from sb3_ppo_scratch.acting import Actor, LeanActor, TorchActor
 from sb3_ppo_scratch.advantages import AdvantageEstimator
 from sb3_ppo_scratch.devices import explain_device, fastest_device, slow_device_warning
 from sb3_ppo_scratch.errors import ArgumentError, check_known_names
-from sb3_ppo_scratch.live_attributes import FloatOrSchedule, LiveAttributes
+from sb3_ppo_scratch.live_attributes import IN_PARAMETERS, FloatOrSchedule, LiveAttributes, unchangeable
 from sb3_ppo_scratch.networks import check_trunk_is_shared, remove_critic, share_trunk
 from sb3_ppo_scratch.observation_normalizer import attach_observation_normalizer, check_normalizable
 from sb3_ppo_scratch.policies import POLICIES
 from sb3_ppo_scratch.resumable_run import OF_A_RUN, ResumableRun
 from sb3_ppo_scratch.rollout_buffers import ScratchDictRolloutBuffer, ScratchRolloutBuffer, default_rollout_buffer_class
+from sb3_ppo_scratch.saved_settings import read_saved_settings
 from sb3_ppo_scratch.torch_threads import TorchThreads, choose_threads, threads_restored, use_threads
 from sb3_ppo_scratch.update_choice import UpdateChoice
 from sb3_ppo_scratch.update_stats import UpdateStats, explained_variance
@@ -115,6 +116,8 @@ class ScratchAlgorithm(LiveAttributes, ResumableRun):
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = POLICIES
+    told_by: ClassVar[str]
+    """A setting that stands in this algorithm's files, and in no other one's."""
 
     def __init__(
         self,
@@ -202,8 +205,20 @@ class ScratchAlgorithm(LiveAttributes, ResumableRun):
             with checks.sb3_errors_named("`policy` cannot be built for this environment"):
                 self._setup_model()
             self._announce_device()
+            self._announce_missing_critic()
             if self.verbose >= 1 or self.update == "closed_form":
                 self._announce_update(self._update_choice.explain(self.update, self.policy, self.rollout_buffer))
+
+    def _check_settings(self) -> None:
+        """Check what the model is told now: by its constructor, by `load`, or by who has set an attribute since.
+
+        Of SB3's own arguments only the combinations are looked at: a file may hold values that the constructor refuses.
+
+        Raises:
+            ArgumentTypeError: If a setting has a wrong type.
+            ArgumentError: If one has an unusable value, or two contradict each other.
+        """
+        checks.check_arguments(vars(self), checks.OWN_CHECKS)
 
     def _check_environment(self) -> None:
         """Check the wrapped environment against the arguments."""
@@ -239,6 +254,7 @@ class ScratchAlgorithm(LiveAttributes, ResumableRun):
             check_trunk_is_shared(self.policy)
         # What the user chose, so that a saved file names this project's classes nowhere.
         self.rollout_buffer_class, self.policy_kwargs = chosen_class, chosen_kwargs
+        self._check_settings()
         if not self.critic:
             remove_critic(self.policy)
         if self.normalize_observations:
@@ -294,6 +310,11 @@ class ScratchAlgorithm(LiveAttributes, ResumableRun):
         if self.verbose >= 1:
             print(f"Using {self.device} device" + (explain_device(self.policy) if self._choose_device else ""))
 
+    def _announce_missing_critic(self) -> None:
+        """Say what follows where there is no value network."""
+        if self.verbose >= 1 and not self.critic:
+            print("No value network: values are 0, and nothing stands in for the rest of an episode that is cut")
+
     def _go_on(self, callback: BaseCallback) -> None:
         """Learn to the end of the run, and notice if that has gone wrong in its last update.
 
@@ -336,10 +357,11 @@ class ScratchAlgorithm(LiveAttributes, ResumableRun):
         """
         if isinstance(rollout_buffer, ScratchRolloutBuffer | ScratchDictRolloutBuffer):
             rollout_buffer.estimator = self._estimator
-        has_changed = self.n_episodes is None and n_rollout_steps != rollout_buffer.buffer_size
-        if has_changed and self._unfinished is None:  # by a callback
+        shape = n_rollout_steps, self.n_envs
+        is_other = self.n_episodes is None and shape != (rollout_buffer.buffer_size, rollout_buffer.n_envs)
+        if is_other and self._unfinished is None:  # a callback has changed `n_steps` or `n_episodes`
             checks.check_positive_integer("n_steps", n_rollout_steps, remedy="a callback has set it")
-            rollout_buffer.buffer_size = n_rollout_steps
+            rollout_buffer.buffer_size, rollout_buffer.n_envs = shape
         steps_before, started = self.num_timesteps, time.perf_counter()
         completed = self._fill_buffer(env, callback, rollout_buffer, n_rollout_steps)
         self._record_rate("time/rollout_fps", self.num_timesteps - steps_before, started)
@@ -392,15 +414,17 @@ class ScratchAlgorithm(LiveAttributes, ResumableRun):
         return float(value(self._current_progress_remaining) if callable(value) else value)
 
     def _choose_update(self) -> Update:
-        """Choose how to update, and say so if that is news.
+        """Choose how to update, and say so if that is news; each rollout and each update begins with this.
 
         Returns:
             The update.
 
         Raises:
-            ArgumentError: If `update` asks for the closed form, and that does not cover the policy.
+            ArgumentTypeError: If an attribute has been set to what has a wrong type.
+            ArgumentError: If one has been set to an unusable value or one that contradicts others, or if `update` asks
+                for the closed form, and that does not cover the policy.
         """
-        checks.check_choice("update", self.update, get_args(checks.UpdateName))
+        self._check_settings()
         update = self._update_choice.choose(self.update, self.policy, self.rollout_buffer)
         self._announce_update(self._update_choice.description)
         return update
@@ -506,10 +530,39 @@ class ScratchAlgorithm(LiveAttributes, ResumableRun):
             The model.
 
         Raises:
-            ArgumentTypeError: If there is no such argument, or the file decides it (stock would never read it).
+            ArgumentTypeError: If there is no such argument, the file decides it (stock would never read it), or it has
+                a wrong type.
+            ArgumentError: If the file is another algorithm's, or an argument has a value that is unusable, contradicts
+                the file's others, or would need another policy.
         """
         known = set(inspect.signature(cls.__init__).parameters) - {"self", "policy", "env", "_init_setup_model"}
         check_known_names(kwargs, known, where=f"{cls.__name__}.load")
+        checks.check_arguments(kwargs, checks.CHECKS)
+        cls._check_file(path, kwargs)
         if "stats_window_size" in kwargs:  # the one argument that SB3 stores under another name
             kwargs["_stats_window_size"] = kwargs.pop("stats_window_size")
+        if kwargs.get("rollout_buffer_class") is not None:
+            kwargs["_keep_buffer_class"] = True
         return super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
+
+    @classmethod
+    def _check_file(cls, path: str | pathlib.Path | io.BufferedIOBase, changes: Kwargs) -> None:
+        """Refuse files of other algorithms, and changes that the policy in the file cannot follow.
+
+        Args:
+            path: The zip file.
+            changes: Constructor arguments by name.
+
+        Raises:
+            ArgumentError: As `load` says.
+        """
+        saved = read_saved_settings(path)
+        if cls.told_by not in saved:
+            raise ArgumentError(
+                f"{path} holds no model of {cls.__name__}: it says nothing of `{cls.told_by}`; load it with the class "
+                "that has saved it."
+            )
+        defaults = inspect.signature(cls.__init__).parameters
+        for name in IN_PARAMETERS:
+            if name in changes and changes[name] != saved.get(name, defaults[name].default):
+                raise ArgumentError(unchangeable(name, changes[name]))

@@ -30,8 +30,22 @@ class UpdateStats:
         Returns:
             Figure name to mean; empty if nothing was added.
         """
-        columns = zip(*self._rows, strict=True)
-        return {name: _mean(column) for name, column in zip(MinibatchFigures._fields, columns, strict=False)}
+        return {name: self.mean(name) for name in MinibatchFigures._fields} if self._rows else {}
+
+    def mean(self, name: str, sizes: Sequence[int] | None = None) -> float:
+        """Average a figure over the minibatches seen.
+
+        Args:
+            name: A field of `MinibatchFigures`.
+            sizes: Transitions of each minibatch, which then counts by its size; None: each counts once.
+
+        Returns:
+            The mean.
+        """
+        numbers = self._numbers(name)
+        if sizes is None:
+            return sum(numbers) / len(numbers)
+        return sum(number * size for number, size in zip(numbers, sizes, strict=True)) / sum(sizes)
 
     def maximum(self, name: str) -> float:
         """Find a figure's largest value.
@@ -40,9 +54,9 @@ class UpdateStats:
             name: A field of `MinibatchFigures`.
 
         Returns:
-            The value.
+            The value; NaN if one of them is.
         """
-        return max(float(getattr(row, name)) for row in self._rows)
+        return float(np.max(self._numbers(name)))
 
     def last(self, name: str) -> float:
         """Give a figure's value in the last minibatch.
@@ -54,6 +68,13 @@ class UpdateStats:
             The value.
         """
         return float(getattr(self._rows[-1], name))
+
+    def _numbers(self, name: str) -> list[float]:
+        """List a figure's values; those on a device are fetched at once."""
+        figures: list[Figure] = [getattr(row, name) for row in self._rows]
+        if isinstance(figures[0], th.Tensor):
+            return list(th.stack([th.as_tensor(figure) for figure in figures]).cpu().double().tolist())
+        return list(map(float, figures))
 
     def __len__(self) -> int:
         """Count the minibatches seen."""
@@ -69,13 +90,6 @@ class UpdateStats:
         for name, mean in self.means().items():
             if name not in without:
                 logger.record(f"train/{name}", mean)
-
-
-def _mean(figures: Sequence[Figure]) -> float:
-    """Average numbers or 0-d tensors, which are fetched from their device at once."""
-    if isinstance(figures[0], th.Tensor):
-        return float(th.stack([th.as_tensor(figure) for figure in figures]).cpu().double().mean())
-    return sum(map(float, figures)) / len(figures)
 
 
 def explained_variance(predictions: NDArray[np.float32], targets: NDArray[np.float32]) -> float:

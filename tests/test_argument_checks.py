@@ -11,7 +11,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from sb3_ppo_scratch import PPOScratch
+from sb3_ppo_scratch import PPOScratch, ReinforceScratch
 from sb3_ppo_scratch.errors import ArgumentError, check_known_names
 from sb3_ppo_scratch.rollout_buffers import ScratchRolloutBuffer
 from tests.envs import EndingsEnv
@@ -206,6 +206,24 @@ def test_storing_clipped_actions_is_refused_where_nothing_is_clipped() -> None:
             store_clipped_actions=True,
             policy_kwargs={"squash_output": True},
         )
+
+
+def test_clipping_values_is_refused_where_there_are_none() -> None:
+    with pytest.raises(ArgumentError, match="`clip_range_vf` contradicts critic=False: there are no values to clip"):
+        PPOScratch("MlpPolicy", NeverStepped(spaces.Discrete(2)), critic=False, clip_range_vf=0.2)
+
+
+def test_what_a_search_draws_for_every_trial_contradicts_nothing() -> None:
+    model = PPOScratch(
+        "MlpPolicy",
+        NeverStepped(spaces.Discrete(2)),
+        advantage="monte_carlo",
+        critic=False,
+        gae_lambda=0.9,
+        vf_coef=0.3,
+    )
+    assert (model.gae_lambda, model.vf_coef) == (0.9, 0.3)
+    ReinforceScratch("MlpPolicy", NeverStepped(spaces.Discrete(2)), baseline="mean", vf_coef=0.3)
 
 
 def test_short_last_minibatch_is_warned_about_once() -> None:

@@ -1,5 +1,7 @@
 """Tests of `kl_control.py`: the paper's rules by number, and every mode in a model that learns."""
 
+import copy
+import warnings
 from typing import Any
 
 import numpy as np
@@ -8,11 +10,14 @@ import torch as th
 from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
+from stable_baselines3.common.buffers import RolloutBuffer
 
 from sb3_ppo_scratch import PPOScratch
 from sb3_ppo_scratch.kl_control import (
+    COEFFICIENT_SCALES,
     RATE_SCALES,
-    adapt_coefficient,
+    KlControl,
+    adapt_coefficient_scale,
     adapt_rate_scale,
     begin_kl_control,
     resolve_kl_mode,
@@ -32,7 +37,7 @@ ACTIONS = {
     ("kl", "expected"), [(0.0151, 4.0), (0.0149, 2.0), (0.01, 2.0), (0.0067, 2.0), (0.0066, 1.0), (0.0, 1.0)]
 )
 def test_coefficient_is_doubled_or_halved_beyond_one_and_a_half_times_the_target(kl: float, expected: float) -> None:
-    assert adapt_coefficient(2.0, kl, 0.01) == expected
+    assert adapt_coefficient_scale(2.0, kl, 0.01) == expected
 
 
 @pytest.mark.parametrize(("kl", "expected"), [(0.0151, 1 / 1.5), (0.01, 1.0), (0.0066, 1.5)])
@@ -46,6 +51,17 @@ def test_rate_scale_stays_within_its_bounds(kls: list[float]) -> None:
     for kl in kls:
         scale = adapt_rate_scale(scale, kl, 0.01)
     assert RATE_SCALES[0] <= scale <= RATE_SCALES[1]
+
+
+@pytest.mark.parametrize(("away", "back", "bound"), [(0.0, 1.0, 0), (1.0, 0.0, 1)], ids=["halved", "doubled"])
+def test_coefficient_comes_back_from_its_bound_however_long_it_lay_there(away: float, back: float, bound: int) -> None:
+    scale = 1.0
+    for _ in range(2000):  # without bounds 1100 halvings give 0, as many doublings infinity
+        scale = adapt_coefficient_scale(scale, away, 0.01)
+    assert scale == COEFFICIENT_SCALES[bound]
+    for _ in range(20):
+        scale = adapt_coefficient_scale(scale, back, 0.01)
+    assert scale == 1.0
 
 
 @pytest.mark.parametrize(
@@ -64,6 +80,12 @@ def test_mode_follows_sb3_where_none_is_named(kl_mode: Any, target_kl: float | N
         ({"kl_mode": "rollback"}, "needs a target"),
         ({"kl_mode": "trust"}, "`kl_mode` must be one of"),
         ({"kl_mode": "penalty", "target_kl": 0.1, "kl_coef": 0}, "`kl_coef` must be positive"),
+        (
+            {"kl_coef": 2.0},
+            "`kl_coef=2.0` is looked at by kl_mode='penalty' alone, not by kl_mode=None; leave it at 1.0",
+        ),
+        ({"kl_mode": "rollback", "target_kl": 0.1, "kl_coef": 2.0}, "not by kl_mode='rollback'"),
+        ({"kl_mode": "penalty", "target_kl": 0.1, "kl_coef": np.inf}, "`kl_coef` must be positive and finite, got inf"),
     ],
 )
 def test_contradictory_settings_are_refused(arguments: dict[str, Any], message: str) -> None:
@@ -80,20 +102,13 @@ def observations_of(model: PPOScratch) -> th.Tensor:
     return th.as_tensor(model.rollout_buffer.observations.reshape(-1, 3))
 
 
-def copy_of_policy(model: PPOScratch) -> Any:
-    import copy
-
-    return copy.deepcopy(model.policy)
-
-
 @pytest.mark.parametrize("update", ["closed_form", "autograd"])
 @pytest.mark.parametrize("kind", ACTIONS)
 def test_last_kl_is_sb3s_own_divergence_between_the_policies_before_and_after(kind: str, update: str) -> None:
     model = model_of(kind, kl_mode="penalty", target_kl=0.01, update=update)
     model._setup_learn(32)
     model.collect_rollouts(model.env, model._init_callback(None), model.rollout_buffer, 32)
-    before = copy_of_policy(model)
-    observations = observations_of(model)
+    before, observations = copy.deepcopy(model.policy), observations_of(model)
     model.train()
     expected = mean_divergence(before, model.policy, observations).item()
     assert expected > 1e-5
@@ -106,7 +121,13 @@ def test_penalty_is_the_same_by_both_updates(kind: str) -> None:
     models = [model_of(kind, **arguments, update=update).learn(96) for update in ("closed_form", "autograd")]
     for ours, theirs in zip(*(model.policy.parameters() for model in models), strict=True):
         th.testing.assert_close(ours, theirs, rtol=0, atol=2e-5)
-    assert models[0].kl_coef == models[1].kl_coef != 3.0
+    assert models[0].kl_coef_scale == models[1].kl_coef_scale != 1.0
+    assert models[0].kl_coef == 3.0
+
+
+def test_coefficient_that_is_logged_is_the_next_updates() -> None:
+    model = model_of(kl_mode="penalty", target_kl=1e-9, kl_coef=3.0).learn(96)
+    assert model.logger.name_to_value["train/kl_coef"] == 3.0 * 2**3
 
 
 @pytest.mark.parametrize("clip_range", [0.2, None], ids=["clipped", "unclipped"])
@@ -130,6 +151,29 @@ def test_adaptive_rate_multiplies_the_schedule(update: str) -> None:
     assert model.logger.name_to_value["train/learning_rate"] == pytest.approx(rate)
 
 
+@pytest.mark.parametrize("others", [{"kl_mode": None, "target_kl": None}, {"kl_mode": "penalty"}], ids=str)
+def test_what_a_mode_has_adapted_ends_with_the_mode(others: dict[str, Any], tmp_path: Any) -> None:
+    model = model_of(kl_mode="adaptive_lr", target_kl=1e-9).learn(96)
+    assert model.kl_rate_scale < 0.5
+    model.save(tmp_path / "model")
+    changed = PPOScratch.load(tmp_path / "model", env=model.get_env(), **others)
+    for name, value in others.items():
+        setattr(model, name, value)
+    for each in (changed, model):
+        each.learn(32)
+        assert each.policy.optimizer.param_groups[0]["lr"] == pytest.approx(3e-3)
+        assert each.kl_rate_scale == 1.0
+
+
+def test_penalty_begins_anew_after_another_mode() -> None:
+    model = model_of(kl_mode="penalty", target_kl=1e-9).learn(96)
+    model.kl_mode = "early_stop"
+    model.learn(32)
+    model.kl_mode = "penalty"
+    model.learn(32)
+    assert model.logger.name_to_value["train/kl_coef"] == 2.0
+
+
 @pytest.mark.parametrize("update", ["closed_form", "autograd"])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_rollback_ends_inside_the_bound_with_the_state_of_the_last_good_step(update: str, optimizer: str) -> None:
@@ -142,10 +186,10 @@ def test_rollback_ends_inside_the_bound_with_the_state_of_the_last_good_step(upd
     model.learn(32)
     assert model.logger.name_to_value["train/kl_last"] <= 1.5 * target * 1.5  # the bound holds on the last minibatch
     assert "taken back" in model.logger.name_to_value["train/stop_reason"]
-    n_steps = model.logger.name_to_value["train/n_minibatches"] - 2
+    n_applied = model.logger.name_to_value["train/n_minibatches"]
     states = model.policy.optimizer.state_dict()["state"]
-    if optimizer == "adam" and n_steps > 0:
-        assert {float(state["step"]) for state in states.values()} == {float(n_steps)}
+    if optimizer == "adam" and n_applied > 0:
+        assert {float(state["step"]) for state in states.values()} == {float(n_applied)}
     model.learn(32)  # goes on
     assert all(parameter.isfinite().all() for parameter in model.policy.parameters())
 
@@ -157,13 +201,45 @@ def test_rollback_takes_back_the_only_step_if_that_leads_too_far(update: str) ->
     model.learn(32)
     for ours, theirs in zip(model.policy.parameters(), before, strict=True):
         assert th.equal(ours, theirs)
-    assert model.logger.name_to_value["train/kl_last"] == pytest.approx(0.0, abs=1e-7)
+    values = model.logger.name_to_value
+    assert values["train/kl_last"] == pytest.approx(0.0, abs=1e-7)
+    assert values["train/kl_max"] > 1.5e-6, "what led to the taking back is left out"
+    assert values["train/stop_reason"] == f"reaching max kl: {values['train/kl_max']:.3g}, last step taken back"
+
+
+class RecordedUpdate:
+    """Records what a control asks of an update."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def remember(self) -> None:
+        self.calls.append("remember")
+
+    def restore(self) -> None:
+        self.calls.append("restore")
+
+
+def figures_of(kl: float) -> Any:
+    return type("Figures", (), {"kl": kl})
+
+
+def control_of(kl_mode: Any, target_kl: float) -> KlControl:
+    return begin_kl_control(kl_mode, target_kl, coefficient_scale=1.0, rate_scale=1.0)
+
+
+def test_rollback_takes_back_no_step_of_the_update_before() -> None:
+    control, update = control_of("rollback", 1e-12), RecordedUpdate()
+    assert not control.allows(figures_of(1e-9), update)  # type: ignore[arg-type] # by rounding: nothing has moved yet
+    assert update.calls == []
+    assert control.stop_reason == "reaching max kl: 1e-09"
+    assert control.n_applied == 0
 
 
 def test_rollback_equals_a_run_that_stopped_one_step_earlier() -> None:
     target, rate = 1e-3, 1e-3
     model = model_of(kl_mode="rollback", target_kl=target, learning_rate=rate, n_epochs=10).learn(32)
-    n_good = int(model.logger.name_to_value["train/n_minibatches"]) - 2
+    n_good = int(model.logger.name_to_value["train/n_minibatches"])
     assert n_good >= 1
     other = model_of(learning_rate=rate, n_epochs=10)
     steps = 0
@@ -183,11 +259,46 @@ def test_rollback_equals_a_run_that_stopped_one_step_earlier() -> None:
         th.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("update", ["closed_form", "autograd"])
 @pytest.mark.parametrize("kl_mode", ["penalty", "adaptive_lr", "rollback", "early_stop"])
-def test_divergences_are_logged_where_they_are_watched(kl_mode: str) -> None:
-    values = model_of(kl_mode=kl_mode, target_kl=0.01).learn(32).logger.name_to_value
+def test_divergences_are_logged_where_they_are_watched(kl_mode: str, update: str) -> None:
+    values = model_of(kl_mode=kl_mode, target_kl=0.01, n_epochs=1, update=update).learn(32).logger.name_to_value
     assert {"train/kl", "train/kl_max", "train/kl_last", "train/n_minibatches"} <= set(values)
     assert values["train/kl_max"] >= values["train/kl"] >= 0
+    # After the second of two steps the policy is further away than before it, which is where minibatches are evaluated.
+    assert values["train/kl_max"] >= values["train/kl_last"] > 0
+
+
+@pytest.mark.filterwarnings("ignore:You have specified a mini-batch size")
+@pytest.mark.parametrize("update", ["closed_form", "autograd"])
+def test_last_kl_is_the_mean_over_transitions_also_if_the_last_minibatch_is_short(update: str) -> None:
+    model = model_of(kl_mode="penalty", target_kl=0.01, update=update, batch_size=30)  # the last of 2
+    model._setup_learn(32)
+    model.collect_rollouts(model.env, model._init_callback(None), model.rollout_buffer, 32)
+    before, observations = copy.deepcopy(model.policy), observations_of(model)
+    model.train()
+    expected = mean_divergence(before, model.policy, observations).item()
+    assert model.logger.name_to_value["train/kl_last"] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("update", ["closed_form", "autograd"])
+@pytest.mark.parametrize("kl_mode", ["early_stop", "rollback"])
+def test_place_of_a_stop_is_that_of_the_first_step_that_adam_did_not_take(
+    kl_mode: str, update: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = model_of(kl_mode=kl_mode, target_kl=0.005, n_epochs=20, update=update, verbose=1).learn(32)
+    values = model.logger.name_to_value
+    taken = float(next(iter(model.policy.optimizer.state.values()))["step"])
+    assert 2 <= taken < 40, "stops in the first epoch, or never"
+    assert values["train/n_minibatches"] == taken
+    assert (values["train/stop_epoch"], values["train/stop_minibatch"]) == divmod(taken, 2)
+    assert f"Early stopping at step {taken // 2:.0f} due to reaching max kl: " in capsys.readouterr().out
+
+
+def test_update_that_is_not_stopped_says_nothing_of_a_stop() -> None:
+    values = model_of(kl_mode="rollback", target_kl=100.0).learn(32).logger.name_to_value
+    assert values["train/n_minibatches"] == 4 * 2
+    assert not [key for key in values if "stop" in key]
 
 
 def test_nothing_more_is_logged_than_by_stock_where_nothing_is_watched() -> None:
@@ -198,8 +309,57 @@ def test_adapted_state_survives_saving(tmp_path: Any) -> None:
     model = model_of(kl_mode="penalty", target_kl=1e-9).learn(64)
     model.save(tmp_path / "model")
     loaded = PPOScratch.load(tmp_path / "model")
-    assert loaded.kl_coef == model.kl_coef == 4.0
+    assert loaded.kl_coef_scale == model.kl_coef_scale == 4.0
+    assert loaded.kl_coef == 1.0
     assert loaded.kl_mode == "penalty"
+
+
+class OwnWayBuffer(RolloutBuffer):
+    """A user's buffer that passes over its content by itself."""
+
+    def get(self, batch_size: int | None = None) -> Any:
+        yield from super().get(batch_size)
+
+
+@pytest.mark.parametrize("kl_mode", ["penalty", "adaptive_lr", "rollback"])
+def test_estimate_in_place_of_the_exact_divergence_is_said_with_its_reason(kl_mode: str) -> None:
+    model = model_of(kl_mode=kl_mode, target_kl=0.01, rollout_buffer_class=OwnWayBuffer)
+    with pytest.warns(UserWarning, match=rf"`kl_mode='{kl_mode}'` goes by SB3's estimate .*: OwnWayBuffer passes over"):
+        model.learn(32)
+
+
+def test_estimate_is_said_where_the_distribution_has_no_closed_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sb3_ppo_scratch.updates.autograd.describe_distribution", lambda distribution: None)
+    model = model_of(kl_mode="penalty", target_kl=0.01, update="autograd")
+    with pytest.warns(UserWarning, match=r"SB3's estimate .*: CategoricalDistribution has no closed form"):
+        model.learn(32)
+
+
+def test_nothing_is_said_where_divergences_are_exact_or_need_not_be() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for update in ("closed_form", "autograd"):
+            model_of(kl_mode="penalty", target_kl=0.01, update=update).learn(32)
+        model_of(kl_mode="early_stop", target_kl=0.01, rollout_buffer_class=OwnWayBuffer).learn(32)
+
+
+@pytest.mark.parametrize("as_dict", [False, True], ids=["array", "dict"])
+def test_divergences_are_exact_where_observations_are_too_large_for_the_device(
+    as_dict: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = spaces.Box(-1, 1, (3,), np.float32)
+    env = EndingsEnv(ACTIONS["discrete"], spaces.Dict({"x": box}) if as_dict else box)
+    models = []
+    for fits in (True, False):
+        monkeypatch.setattr("sb3_ppo_scratch.updates.autograd.is_worth_bringing", lambda *_, fits=fits: fits)
+        model = PPOScratch(
+            "MultiInputPolicy" if as_dict else "MlpPolicy", copy.deepcopy(env), kl_mode="penalty", target_kl=1e-4,
+            update="autograd", n_steps=300, batch_size=100, n_epochs=2, seed=0,
+        )  # fmt: skip
+        models.append(model.learn(600))
+    for ours, theirs in zip(*(model.policy.parameters() for model in models), strict=True):
+        assert th.equal(ours, theirs)
+    assert len({model.logger.name_to_value["train/kl_last"] for model in models}) == 1
 
 
 def test_squashed_gsde_policy_is_watched_by_the_exact_divergence_of_its_gaussians() -> None:
@@ -207,8 +367,8 @@ def test_squashed_gsde_policy_is_watched_by_the_exact_divergence_of_its_gaussian
     assert np.isfinite(model.learn(64).logger.name_to_value["train/kl_last"])
 
 
-def test_early_stop_control_says_why() -> None:
-    control = begin_kl_control("early_stop", 0.01, kl_coef=1.0, rate_scale=1.0)
-    figures: Any = type("Figures", (), {"kl": 0.0151})
-    assert not control.allows(figures, None)  # type: ignore[arg-type] # not looked at
-    assert control.stop_reason == "reaching max kl: 0.02"
+@pytest.mark.parametrize(("kl", "shown"), [(0.0151, "0.0151"), (1.234567e-6, "1.23e-06")])
+def test_stop_says_why_in_three_significant_digits(kl: float, shown: str) -> None:
+    control = control_of("early_stop", kl / 2)
+    assert not control.allows(figures_of(kl), RecordedUpdate())  # type: ignore[arg-type] # not looked at
+    assert control.stop_reason == f"reaching max kl: {shown}"

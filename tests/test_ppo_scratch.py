@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
-from stable_baselines3 import PPO
+from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
-from sb3_ppo_scratch import PPOScratch
+from sb3_ppo_scratch import PPOScratch, ReinforceScratch
 from sb3_ppo_scratch.advantages import generalized_advantages
 from sb3_ppo_scratch.rollout_buffers import ScratchDictRolloutBuffer, ScratchRolloutBuffer
 from sb3_ppo_scratch.scratch_algorithm import NOT_SAVED
@@ -422,10 +422,115 @@ def test_unknown_option_on_load_is_refused(tmp_path: Path) -> None:
         PPOScratch.load(tmp_path / "model", gama=0.5)
 
 
-def test_option_changed_on_load_that_the_file_cannot_serve_raises(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("normalize_observations", True),
+        ("critic", False),
+        ("share_features", True),
+        ("orthogonal_init", False),
+        ("adam_epsilon", 1e-2),
+    ],
+)
+@pytest.mark.parametrize("writer", [PPOScratch, PPO])
+def test_option_that_would_need_another_policy_is_refused_on_load(
+    tmp_path: Path, writer: type[PPO], name: str, value: Any
+) -> None:
+    writer("MlpPolicy", EndingsEnv(spaces.Discrete(3)), n_steps=8, batch_size=8).save(tmp_path / "model")
+    with pytest.raises(ValueError, match=f"`{name}` cannot become {value} once the policy is built"):
+        PPOScratch.load(tmp_path / "model", **{name: value})
+    as_it_is = getattr(PPOScratch.load(tmp_path / "model"), name)
+    PPOScratch.load(tmp_path / "model", **{name: as_it_is})
+
+
+UNUSABLE: list[tuple[dict[str, Any], str]] = [
+    ({"advantage": "nonsense"}, r"`advantage` must be one of \['gae', 'monte_carlo'\], got 'nonsense'"),
+    ({"update": "nonsense"}, "`update` must be one of .*, got 'nonsense'"),
+    ({"kl_mode": "nonsense"}, "`kl_mode` must be one of .*, got 'nonsense'"),
+    ({"kl_mode": "penalty"}, "`kl_mode='penalty'` needs a target"),
+    ({"kl_coef": 2.0}, "`kl_coef=2.0` is looked at by kl_mode='penalty' alone"),
+    ({"kl_coef": float("inf")}, "`kl_coef` must be positive and finite, got inf"),
+    ({"normalize_returns": True}, "`normalize_returns=True` needs advantage='monte_carlo'"),
+    ({"timeout_bootstrap": "yes"}, "`timeout_bootstrap` must be one of"),
+    ({"n_episodes": 0}, "`n_episodes` must be at least 1, got 0"),
+    ({"batch_size": 1}, "`batch_size` must be greater than 1 with normalize_advantage=True"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), UNUSABLE, ids=str)
+def test_option_changed_on_load_to_what_cannot_work_is_refused(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
     small_model().save(tmp_path / "model")
-    with pytest.raises(RuntimeError, match=r"Missing key.*observation_normalizer"):
-        PPOScratch.load(tmp_path / "model", normalize_observations=True)
+    with pytest.raises(ValueError, match=message):
+        PPOScratch.load(tmp_path / "model", **changes)
+
+
+@pytest.mark.parametrize(("changes", "message"), UNUSABLE, ids=str)
+def test_attribute_set_to_what_cannot_work_is_refused_before_the_next_step(
+    changes: dict[str, Any], message: str
+) -> None:
+    model = small_model()
+    for name, value in changes.items():
+        setattr(model, name, value)
+    with pytest.raises(ValueError, match=message):
+        model.learn(16)
+    assert model.num_timesteps == 0
+
+
+def test_attribute_set_to_what_cannot_work_is_refused_before_the_next_update() -> None:
+    class Spoil(AtRolloutStart):
+        def _on_rollout_end(self) -> None:
+            self.model.kl_mode = "nonsense"
+
+    model = small_model()
+    before = parameters(model)
+    with pytest.raises(ValueError, match="`kl_mode` must be one of"):
+        model.learn(16, callback=Spoil(9, lambda model: None))
+    assert th.equal(parameters(model), before)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"), [("gamma", 2.0, "`gamma` must lie in"), ("n_epochs", 0, "`n_ep")]
+)
+def test_value_that_the_constructor_refuses_is_refused_on_load(
+    tmp_path: Path, name: str, value: Any, message: str
+) -> None:
+    small_model().save(tmp_path / "model")
+    with pytest.raises(ValueError, match=message):
+        PPOScratch.load(tmp_path / "model", **{name: value})
+
+
+def test_combination_completed_on_load_is_honoured(tmp_path: Path) -> None:
+    small_model().save(tmp_path / "model")
+    changes = {"advantage": "monte_carlo", "normalize_returns": True, "normalize_advantage": False}
+    model = PPOScratch.load(tmp_path / "model", env=small_model().get_env(), **changes).learn(16)
+    buffer = model.rollout_buffer
+    np.testing.assert_allclose((buffer.advantages + buffer.values).std(), 1.0, atol=1e-5)
+
+
+def test_buffer_named_on_load_is_taken_even_if_it_is_sb3s_default(tmp_path: Path) -> None:
+    small_model().save(tmp_path / "model")
+    assert type(PPOScratch.load(tmp_path / "model", rollout_buffer_class=RolloutBuffer).rollout_buffer) is RolloutBuffer
+    with pytest.raises(ValueError, match=r"`advantage='monte_carlo'` would be ignored by .*RolloutBuffer"):
+        PPOScratch.load(tmp_path / "model", rollout_buffer_class=RolloutBuffer, advantage="monte_carlo")
+
+
+@pytest.mark.parametrize(
+    ("writer", "reader"), [(A2C, PPOScratch), (ReinforceScratch, PPOScratch), (PPOScratch, ReinforceScratch)]
+)
+def test_file_of_another_algorithm_is_refused(tmp_path: Path, writer: type[Any], reader: type[Any]) -> None:
+    writer("MlpPolicy", EndingsEnv(spaces.Discrete(3))).save(tmp_path / "model")
+    with pytest.raises(ValueError, match=f"model holds no model of {reader.__name__}"):
+        reader.load(tmp_path / "model")
+
+
+def test_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.zip").write_text("text")
+    with pytest.raises(ValueError, match=r"text\.zip is no zip file that SB3 has saved a model in"):
+        PPOScratch.load(tmp_path / "text.zip")
+    with pytest.raises(FileNotFoundError, match="absent"):
+        PPOScratch.load(tmp_path / "absent")
 
 
 def test_values_that_the_constructor_refuses_are_accepted_on_load(tmp_path: Path) -> None:
@@ -464,6 +569,17 @@ def test_deepcopy_of_a_trained_model_is_equal_and_independent(arguments: dict[st
         assert duplicate.policy.observation_normalizer.count > model.policy.observation_normalizer.count
 
 
+def test_rollouts_of_episodes_and_of_steps_can_take_turns() -> None:
+    env = make_vec_env("CartPole-v1", 3)
+    model = PPOScratch("MlpPolicy", env, n_steps=16, batch_size=16, n_episodes=4, seed=0).learn(1)
+    model.n_episodes = None
+    model.learn(1)
+    assert model.rollout_buffer.rewards.shape == (16, 3)
+    model.n_episodes = 2
+    model.learn(1)
+    assert model.rollout_buffer.rewards.shape[1] == 1
+
+
 def test_zip_holds_nothing_that_a_new_model_makes_anew(tmp_path: Path) -> None:
     model = small_model().learn(16)
     model.save(tmp_path / "model")
@@ -474,7 +590,7 @@ def test_zip_holds_nothing_that_a_new_model_makes_anew(tmp_path: Path) -> None:
     written_anew = set(vars(small_model())) - set(vars(PPO("MlpPolicy", model.get_env())))
     parameters_of_ours = inspect.signature(PPOScratch.__init__).parameters.values()
     own_arguments = {parameter.name for parameter in parameters_of_ours if parameter.kind is parameter.KEYWORD_ONLY}
-    assert written_anew - own_arguments - {"kl_rate_scale"} == set(NOT_SAVED)
+    assert written_anew - own_arguments - {"kl_coef_scale", "kl_rate_scale"} == set(NOT_SAVED)
 
 
 def test_continued_training_counts_on() -> None:
@@ -581,6 +697,21 @@ def test_device_auto_moves_only_policies_with_convolutions_to_a_gpu(monkeypatch:
     assert convolutional.device.type == convolutional.rollout_buffer.device.type == "meta"
     assert small_model().device.type == "cpu"
     assert PPOScratch("CnnPolicy", image, device="cpu").device.type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "arguments"), [(PPOScratch, {"critic": False}), (ReinforceScratch, {"baseline": "mean"})]
+)
+def test_missing_value_network_is_said_once(
+    algorithm: type[Any], arguments: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "No value network: values are 0, and nothing stands in for the rest of an episode that is cut\n"
+    env = EndingsEnv(spaces.Discrete(3))
+    algorithm("MlpPolicy", env, verbose=1, **arguments).learn(1)
+    assert capsys.readouterr().out.count(said) == 1
+    algorithm("MlpPolicy", env, **arguments)
+    algorithm("MlpPolicy", env, verbose=1, **({"baseline": "value"} if "baseline" in arguments else {}))
+    assert said not in capsys.readouterr().out
 
 
 def test_custom_logger_is_kept() -> None:

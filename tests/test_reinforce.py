@@ -149,12 +149,36 @@ def test_run_that_was_saved_and_loaded_between_updates_equals_one_that_was_not(t
         assert th.equal(ours, theirs)
 
 
-@pytest.mark.parametrize(("before", "after"), [("none", "value"), ("value", "mean")])
-def test_baseline_that_needs_another_network_is_refused_on_load(before: str, after: str, tmp_path: Path) -> None:
-    model_of(baseline=before).save(tmp_path / "model")
-    with pytest.raises(RuntimeError, match=r"key\(s\) in state_dict: .*value_net"):
-        ReinforceScratch.load(tmp_path / "model", baseline=after)
-    assert ReinforceScratch.load(tmp_path / "model", baseline=before).baseline == before
+@pytest.mark.parametrize("baseline", ["value", "nonsense"])
+def test_baseline_that_a_model_cannot_have_is_refused(tmp_path: Any, baseline: Any) -> None:
+    message = "`baseline='value'` needs a value network" if baseline == "value" else "`baseline` must be one of"
+    model = model_of()
+    model.save(tmp_path / "model")
+    with pytest.raises(ValueError, match=message):
+        ReinforceScratch.load(tmp_path / "model", baseline=baseline)
+    model.baseline = baseline
+    with pytest.raises(ValueError, match=message):
+        model.learn(1)
+    assert model.num_timesteps == 0
+
+
+@pytest.mark.parametrize("update", ["closed_form", "autograd"])
+@pytest.mark.parametrize("baseline", ["none", "mean"])
+def test_baseline_given_up_on_load_leaves_the_value_network_alone(tmp_path: Any, baseline: Any, update: str) -> None:
+    model_of(baseline="value", update=update).save(tmp_path / "model")
+    env = EndingsEnv(ACTIONS["discrete"])
+    model = ReinforceScratch.load(tmp_path / "model", env=env, baseline=baseline)
+    before = copy.deepcopy(model.policy)
+    _, callback = model._setup_learn(1)
+    model.collect_rollouts(model.env, callback, model.rollout_buffer, 1)
+    expected = textbook_gradient(model, before, reward_to_go=True, baseline=baseline)
+    model.train()
+    for (name, ours), theirs in zip(model.policy.named_parameters(), before.parameters(), strict=True):
+        if "value" in name:
+            assert th.equal(ours, theirs)
+    ours = [parameter.grad for name, parameter in model.policy.named_parameters() if "value" not in name]
+    for gradient, other in zip(ours, expected, strict=True):
+        th.testing.assert_close(gradient, other.to(gradient.dtype), rtol=1e-4, atol=1e-6)
 
 
 def test_reinforce_is_ppo_with_one_unclipped_full_batch_epoch() -> None:

@@ -1,5 +1,6 @@
 """Tests of rollouts of whole episodes (`rollout_ends.py`), on environments whose every transition can be told apart."""
 
+import warnings
 from typing import Any
 
 import gymnasium as gym
@@ -9,7 +10,7 @@ from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
-from sb3_ppo_scratch import PPOScratch
+from sb3_ppo_scratch import PPOScratch, rollout_ends
 
 LENGTHS = (4, 2, 3)
 
@@ -142,6 +143,26 @@ def test_reward_of_a_truncated_episodes_last_step_contains_the_value_that_follow
     plain = 10 * labels[:, 1] + labels[:, 2] + 1
     np.testing.assert_array_equal(rewards[:-1], plain[:-1])
     assert (rewards[-1] != plain[-1]) == more
+
+
+@pytest.mark.parametrize(
+    ("n_episodes", "ending", "n_warnings"),
+    [(100, [True, False], 0), (100, [False, False], 1), (2, [True, False], 1)],
+    ids=["one_environment_ends_in_time", "none_ends", "only_one_that_has_played_its_share_ends"],
+)
+def test_rollout_in_which_no_episode_ends_is_warned_about_once(
+    n_episodes: int, ending: list[bool], n_warnings: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollout_ends, "STEPS_WITHOUT_END", 5)
+    buffer: Any = None
+    end, step = rollout_ends.AfterEpisodes(buffer, n_episodes, n_envs=2), buffer
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for count in range(1, 41):
+            end.add(step, np.array(ending) & (count % 4 == 0))
+    remedies = [str(each.message) for each in caught]
+    assert len(remedies) == n_warnings
+    assert all("No episode has ended for 5 steps" in text and "TimeLimit" in text for text in remedies)
 
 
 def test_minibatches_of_an_update_are_counted_from_the_rollouts_real_size() -> None:

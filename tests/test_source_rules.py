@@ -112,6 +112,7 @@ FLOORS = [
         "torch_threads",
         "advantages",
         "post_import",
+        "saved_settings",
         "wrappers",
         "hyperparams",
     ],

@@ -33,6 +33,15 @@ def test_means_are_taken_over_all_minibatches_and_logged_under_stocks_keys(numbe
     assert stats.maximum("kl") == pytest.approx(0.3)
     assert stats.last("kl") == pytest.approx(0.3)
     assert stats.means()["kl"] == pytest.approx(0.2)
+    assert stats.mean("kl", sizes=[64, 16]) == pytest.approx((64 * 0.1 + 16 * 0.3) / 80)
+
+
+@pytest.mark.parametrize("losses", [(math.nan, 1.0, 2.0), (1.0, math.nan, 2.0), (1.0, 2.0, math.nan)], ids=str)
+def test_largest_value_is_nan_if_one_is_wherever_it_stands(losses: tuple[float, ...]) -> None:
+    stats = UpdateStats()
+    for loss in losses:
+        stats.add(MinibatchFigures(loss, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
+    assert math.isnan(stats.maximum("loss"))
 
 
 def test_means_of_no_minibatch_are_empty() -> None:

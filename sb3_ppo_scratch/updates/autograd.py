@@ -64,6 +64,11 @@ class DescribedSamples(NamedTuple):
     old_distributions: th.Tensor
     """As `describe_distribution` gives them, shape (batch, n_parameters)."""
 
+    @property
+    def returns(self) -> th.Tensor:
+        """The samples' returns, shape (batch,)."""
+        return self.samples.returns
+
 
 def evaluate_minibatch(
     policy: ActorCriticPolicy, batch: Samples, settings: UpdateSettings, old_distributions: th.Tensor | None = None
@@ -289,10 +294,17 @@ class SamplesOfRollout:
     ) -> None:
         self._buffer, self._device = rollout_buffer, device
         self._fields, self._described = None, None
-        if is_passed_over_as_sb3_does(rollout_buffer) and is_worth_bringing(rollout_buffer, device):
+        self.why_kl_is_estimated = ""
+        if not is_passed_over_as_sb3_does(rollout_buffer):
+            self.why_kl_is_estimated = f"{type(rollout_buffer).__name__} passes over its content in its own way"
+            return
+        if is_worth_bringing(rollout_buffer, device):
             self._fields = _fields_on_device(rollout_buffer, device)
-            if policy is not None:
-                self._described = describe_policy(policy, self._fields[0])
+        if policy is not None:
+            flatten(rollout_buffer)
+            self._described = describe_policy(policy, self._fields[0] if self._fields else rollout_buffer.observations)
+            if self._described is None:
+                self.why_kl_is_estimated = f"{type(policy.action_dist).__name__} has no closed form of it"
 
     def minibatches(self, batch_size: int) -> Iterator[Samples | DescribedSamples]:
         """Pass once over it in random order.
@@ -303,20 +315,28 @@ class SamplesOfRollout:
         Yields:
             Minibatches.
         """
-        if self._fields is None:
+        if self._fields is None and self._described is None:
             yield from self._buffer.get(batch_size)
             return
-        observations, *others = self._fields
-        rows = th.as_tensor(shuffle_rows(self._buffer), device=self._device)
+        rows = shuffle_rows(self._buffer)
+        rows_on_device = th.as_tensor(rows, device=self._device)
         for start in range(0, len(rows), batch_size):
-            picked = rows[start : start + batch_size]
-            others_picked = (field.index_select(0, picked) for field in others)
-            if isinstance(observations, dict):
-                dictionary = {name: part.index_select(0, picked) for name, part in observations.items()}
-                samples: Samples = DictRolloutBufferSamples(dictionary, *others_picked)
+            picked = rows_on_device[start : start + batch_size]
+            if self._fields is None:
+                samples: Samples = self._buffer._get_samples(rows[start : start + batch_size])
             else:
-                samples = RolloutBufferSamples(observations.index_select(0, picked), *others_picked)
+                samples = _pick(self._fields, picked)
             yield samples if self._described is None else DescribedSamples(samples, self._described[picked])
+
+
+def _pick(fields: list[Any], rows: th.Tensor) -> Samples:
+    """Take rows, shape (batch,), out of the fields of a rollout, as `_fields_on_device` gives them."""
+    observations, *others = fields
+    others_picked = (field.index_select(0, rows) for field in others)
+    if isinstance(observations, dict):
+        dictionary = {name: part.index_select(0, rows) for name, part in observations.items()}
+        return DictRolloutBufferSamples(dictionary, *others_picked)
+    return RolloutBufferSamples(observations.index_select(0, rows), *others_picked)
 
 
 @th.no_grad()
@@ -325,14 +345,16 @@ def describe_policy(policy: ActorCriticPolicy, observations: Any) -> th.Tensor |
 
     Args:
         policy: The policy.
-        observations: Shape (n, *obs_shape), or a dict of such tensors.
+        observations: Tensors or NumPy's arrays on any device, shape (n, *obs_shape), or a dict of such.
 
     Returns:
         Shape (n, n_parameters); None if divergences have no closed form.
     """
     parts = observations if isinstance(observations, dict) else {"": observations}
+    cut = [th.split(th.as_tensor(part), DESCRIBED_AT_ONCE) for part in parts.values()]
     pieces: list[th.Tensor] = []
-    for some in zip(*(part.split(DESCRIBED_AT_ONCE) for part in parts.values()), strict=True):
+    for each in zip(*cut, strict=True):
+        some = [piece.to(policy.device) for piece in each]
         batch = dict(zip(parts, some, strict=True)) if isinstance(observations, dict) else some[0]
         described = describe_distribution(policy.get_distribution(batch))
         if described is None:

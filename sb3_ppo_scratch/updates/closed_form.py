@@ -244,6 +244,8 @@ class ColumnsOfRollout:
         describe: From what the networks read, shape (n_inputs, n), to `Columns.old_distributions`; None: not wanted.
     """
 
+    why_kl_is_estimated = ""
+
     def __init__(
         self,
         rollout_buffer: RolloutBuffer,

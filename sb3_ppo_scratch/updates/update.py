@@ -48,6 +48,9 @@ class NotCoveredError(Exception):
 class Rollout(Protocol):
     """A full rollout buffer, made ready for one way of updating."""
 
+    why_kl_is_estimated: str
+    """Why `MinibatchFigures.kl` is an estimate though an exact divergence was asked for; empty if it is none."""
+
     def minibatches(self, batch_size: int) -> Iterator[Any]:
         """Pass once over it in random order.
 
@@ -55,7 +58,7 @@ class Rollout(Protocol):
             batch_size: Transitions per minibatch; the last may have fewer.
 
         Yields:
-            Minibatches as this way's `evaluate` takes them.
+            Minibatches as this way's `evaluate` takes them; each has `returns`, shape (batch,).
         """
 
 

@@ -621,14 +621,14 @@ UPDATES = [
         (
             "samples-mixed",
             "observations of other transitions (autograd)",
-            "= RolloutBufferSamples(observations.index_select(0, picked)",
-            "= RolloutBufferSamples(observations.index_select(0, picked.flip(0))",
+            "return RolloutBufferSamples(observations.index_select(0, rows)",
+            "return RolloutBufferSamples(observations.index_select(0, rows.flip(0))",
         ),
         (
             "dict-samples-mixed",
             "Dict observations of other transitions (autograd)",
-            "{name: part.index_select(0, picked) for",
-            "{name: part.index_select(0, picked.flip(0)) for",
+            "{name: part.index_select(0, rows) for",
+            "{name: part.index_select(0, rows.flip(0)) for",
         ),
         (
             "short-samples-dropped",
@@ -639,8 +639,8 @@ UPDATES = [
         (
             "own-minibatches-passed-by",
             "a buffer's own minibatches passed by",
-            "if is_passed_over_as_sb3_does(rollout_buffer) and",
-            "if",
+            "if not is_passed_over_as_sb3_does(rollout_buffer):",
+            "if False:",
         ),
         (
             "discrete-actions-integers",
@@ -1544,21 +1544,33 @@ LADDER = [
         (KL_CONTROL,),
         (
             "coefficient-never-halved",
-            "KL penalty's weight only grows",
-            "return kl_coef / COEFFICIENT_STEP",
-            "return kl_coef",
+            "KL penalty's weight only grows, and the learning rate only falls",
+            "scale = scale / if_too_far",
+            "pass",
+        ),
+        (
+            "coefficient-without-bounds",
+            "KL penalty's weight halved until it is 0",
+            "bounds=COEFFICIENT_SCALES",
+            "bounds=(0.0, math.inf)",
+        ),
+        (
+            "rate-scale-outlives-its-mode",
+            "the learning rate stays scaled after adaptive_lr was given up",
+            "elif isinstance(control, AdaptiveRate):",
+            "else:",
         ),
         (
             "coefficient-upside-down",
             "KL penalty relaxed where the policy moved too far",
-            "kl_coef * COEFF",
-            "kl_coef / COEFF",
+            "if_too_far=COEFFICIENT_STEP",
+            "if_too_far=1 / COEFFICIENT_STEP",
         ),
         (
             "rate-upside-down",
             "learning rate raised where the policy moved too far",
-            "scale / RATE_STEP",
-            "scale * RATE_STEP",
+            "if_too_far=1 / RATE_STEP",
+            "if_too_far=RATE_STEP",
         ),
         ("rollback-restores-nothing", "rollback stops, but takes nothing back", "        update.restore()\n", ""),
         (
@@ -1605,6 +1617,53 @@ LADDER = [
             "self._lengths += self._plays",
             "self._lengths += 1",
         ),
+        (
+            "endless-episode-warned-about-at-each-step",
+            "a warning for every further step of a long episode",
+            "self._last_end == STEPS_WITHOUT_END",
+            "self._last_end >= STEPS_WITHOUT_END",
+        ),
+    ),
+    *mistakes_in(
+        "ppo_scratch",
+        (KL_CONTROL,),
+        (
+            "largest-kl-without-the-last",
+            "train/kl_max leaves out what was measured after the last step",
+            '[stats.maximum("kl"), *kl.measured]',
+            '[stats.maximum("kl")]',
+        ),
+        (
+            "short-minibatch-counts-as-a-full-one",
+            "the KL divergence averaged over minibatches in place of transitions",
+            'stats.mean("kl", sizes)',
+            'stats.mean("kl")',
+        ),
+        (
+            "estimated-kl-not-said",
+            "an estimate in place of the exact divergence passes silently",
+            "if rollout.why_kl_is_estimated and kl.is_exact:",
+            "if False:",
+        ),
+    ),
+    *mistakes_in(
+        "scratch_algorithm",
+        (PPO_SCRATCH,),
+        (
+            "settings-not-checked-again",
+            "attributes set after the constructor taken as they come",
+            "        self._check_settings()\n        update = ",
+            "        update = ",
+        ),
+        ("any-file-taken", "another algorithm's file loaded", "if cls.told_by not in saved:", "if False:"),
+    ),
+    Mutant(
+        "weight-of-no-penalty",
+        "kl_coef accepted where nothing looks at it",
+        f"{OURS}.argument_checks",
+        'settings["kl_coef"] != KL_COEF and',
+        "False and",
+        (KL_CONTROL,),
     ),
     *mistakes_in(
         "advantages",
@@ -1618,16 +1677,6 @@ LADDER = [
         ("mean-baseline-ignored", "no mean subtracted", "weights = weights - weights.mean()", "pass"),
         ("value-baseline-ignored", "no value subtracted", "weights = weights - values", "pass"),
         ("returns-not-normalised", "normalize_returns ignored", "    if normalize:\n", "    if False:\n"),
-    ),
-    *mistakes_in(
-        "reinforce",
-        (f"{REINFORCE}::test_baseline_that_needs_another_network_is_refused_on_load",),
-        (
-            "baseline-without-its-network",
-            "a value baseline asked for on load, where the file has no value network, taken for none",
-            'self.critic = self.baseline == "value"',
-            "pass",
-        ),
     ),
     *mistakes_in(
         "callbacks",

@@ -1,0 +1,39 @@
+"""What a saved file says of its model, looked at before anything is made from it.
+
+What is here: reading SB3's file format without unpickling anything. What is not: what follows from it
+(`scratch_algorithm.py`).
+"""
+
+import io
+import json
+import pathlib
+import zipfile
+from typing import Any
+
+from stable_baselines3.common.save_util import open_path
+
+from sb3_ppo_scratch.errors import ArgumentError
+
+
+def read_saved_settings(path: str | pathlib.Path | io.BufferedIOBase) -> dict[str, Any]:
+    """Read what SB3 has written about a model beside its parameters.
+
+    Args:
+        path: The zip file.
+
+    Returns:
+        Attributes by name; those that are no plain numbers, strings and lists as SB3's serialisation has left them.
+
+    Raises:
+        ArgumentError: If the file is none of SB3's.
+    """
+    file = open_path(path, "r", suffix="zip")
+    try:
+        with zipfile.ZipFile(file) as archive:
+            settings: dict[str, Any] = json.loads(archive.read("data"))
+            return settings
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ArgumentError(f"{path} is no zip file that SB3 has saved a model in.") from error
+    finally:
+        if file is not path:
+            file.close()
