@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check --quiet
-PYTEST := $(RUN) -m pytest -n 2
+PYTEST := $(RUN) -m pytest -n 2 --dist worksteal
 NOTEBOOK := $(if $(SHORT),logs/tutorial/short.ipynb,docs/from-reinforce-to-ppo.ipynb)
 
 .DEFAULT_GOAL := help
