@@ -38,7 +38,7 @@ def interrupts_held(wait: Callable[[Callable[[], None]], None]) -> Iterator[None
     def note(_number: int, _frame: FrameType | None) -> None:
         nonlocal has_come
         if has_come:
-            raise KeyboardInterrupt
+            raise_interrupt()
         has_come = True
         wait(raise_interrupt)
 

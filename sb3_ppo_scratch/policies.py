@@ -89,7 +89,7 @@ class BinnedMlpPolicy(ActorCriticPolicy):
         return tuple(np.arange(number) for number in numbers)
 
     def _bin(self, box: spaces.Box, bins: Bins) -> tuple[NDArray[Any], ...]:
-        """Make a Box's atoms.
+        """Make a Box's atoms, an array of shape (n,) for each dimension.
 
         Raises:
             ArgumentTypeError: If `bins` holds what is no number.

@@ -160,7 +160,7 @@ def _from_json(value: Any, data: memoryview) -> State:
 
 
 def _load(type_name: str, shape: list[int], place: int, *, data: memoryview) -> np.ndarray:
-    """Copy an array out of the bytes; no more memory is taken than it has bytes there.
+    """Copy an array of the given shape out of the bytes; no more memory is taken than it has bytes there.
 
     Raises:
         StateError: If it is none of numbers, or does not lie within the bytes.

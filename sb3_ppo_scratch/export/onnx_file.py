@@ -192,7 +192,7 @@ def check_file(path: Path, deployed: DeployedPolicy, inputs: Observations) -> No
 
 
 def _difference(actions: NDArray[Any], wanted: NDArray[Any]) -> str:
-    """Say how a file's actions differ from the policy's."""
+    """Say how a file's actions, shape (batch, n), differ from the policy's."""
     if actions.shape != wanted.shape:
         return f"the file's actions have the shape {actions.shape}, the policy's {wanted.shape}"
     return f"the file's actions differ from the policy's by up to {np.abs(actions - wanted).max():.1e}"

@@ -66,12 +66,14 @@ class Resumption:
 
     Args:
         folder: The run's folder, as rl_zoo3 names it (`logs/ppo_scratch/CartPole-v1_1`).
-
-    Raises:
-        ArgumentError: If it holds no run that could go on.
     """
 
     def __init__(self, folder: Path) -> None:
+        """Find the checkpoint.
+
+        Raises:
+            ArgumentError: If the folder holds no run that could go on.
+        """
         settings = settings_below(folder)
         if not folder.is_dir() or len(settings) != 1 or not (settings[0] / RECORD).is_file():
             raise ArgumentError(
@@ -203,6 +205,11 @@ def _stopping_cleanly(model: Any, folder: Path) -> Iterator[None]:
     stopped: list[bool] = []
 
     def stop() -> None:
+        """Write the checkpoint, now that the step is complete.
+
+        Raises:
+            RunStopped: Then.
+        """
         path = checkpoint_path(folder, model.num_timesteps)
         model.save_checkpoint(path)
         print(f"Stopped; `python -m sb3_ppo_scratch train --resume {folder}` goes on from {path}", file=sys.stderr)
