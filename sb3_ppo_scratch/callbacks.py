@@ -98,7 +98,7 @@ class SaveCheckpoints(BaseCallback):
         save_freq: Calls, which are steps of each environment, from one to the next.
         save_path: Where they go; the folder is made.
         name_prefix: Begins their names.
-        keep: How many stay; of older ones only the model is kept.
+        keep: How many stay; of older ones that this run has written only the model is kept.
         verbose: 1: say so each time.
     """
 
@@ -115,6 +115,7 @@ class SaveCheckpoints(BaseCallback):
         check_positive_integer("save_freq", save_freq, remedy="10000 is usual")
         check_positive_integer("keep", keep, remedy="3 is usual")
         self.save_freq, self.save_path, self.name_prefix, self.keep = save_freq, Path(save_path), name_prefix, keep
+        self._written: list[Path] = []
 
     def _init_callback(self) -> None:
         """Check that the model can write checkpoints.
@@ -145,7 +146,8 @@ class SaveCheckpoints(BaseCallback):
         path = checkpoint_path(self.save_path, model.num_timesteps, self.name_prefix)
         try:
             model.save_checkpoint(path)
-            thin_out(self.save_path, self.keep, self.name_prefix)
+            self._written = [*self._written, path][-self.keep - 1 :]
+            thin_out(self._written, self.keep)
         except OSError as error:
             warnings.warn(f"{path} could not be written ({error}); training goes on.", stacklevel=2)
         else:

@@ -105,11 +105,13 @@ class ResumableRun(RolloutCollector):
             The model itself.
 
         Raises:
-            ArgumentError: If there is no environment, or it is not made as the run's.
+            ArgumentError: If there is no run or no environment, or that is not made as the run's.
             ValueError: If the policy has become NaN or infinite.
         """
         if self.env is None:
             raise ArgumentError("`resume` needs an environment; give one to `load_checkpoint`.")
+        if self._to_resume is None and self._callback is None:
+            raise ArgumentError("there is no run to go on with; `load_checkpoint` loads a model with its run.")
         if self._to_resume is None and self._unfinished is None and self.num_timesteps >= self._total_timesteps:
             return self
         left = self._total_timesteps - self.num_timesteps

@@ -58,7 +58,9 @@ def _read(callback: Any) -> dict[str, State]:
     attributes = {name: value for name, value in vars(callback).items() if name not in NOT_KEPT}
     return {
         "values": {name: value for name, value in attributes.items() if is_state(value) and not isinstance(value, str)},
-        "generators": {name: read_generators(value) for name, value in attributes.items() if isinstance(value, VecEnv)},
+        "generators": {
+            name: read_generators(value) for name, value in attributes.items() if _is_own_env(callback, value)
+        },
     }
 
 
@@ -100,5 +102,10 @@ def _write(callback: Any, state: State) -> None:
         return
     vars(callback).update(state["values"])
     for name, generators in state["generators"].items():
-        if isinstance(vars(callback).get(name), VecEnv):
+        if _is_own_env(callback, vars(callback).get(name)):
             write_generators(vars(callback)[name], generators)
+
+
+def _is_own_env(callback: BaseCallback, value: Any) -> bool:
+    """Tell whether something is a callback's environments, not those of training, which others look after."""
+    return isinstance(value, VecEnv) and value.unwrapped is not callback.training_env.unwrapped

@@ -23,8 +23,6 @@ DIGEST = b"sb3-ppo-scratch run, sha256 "
 """Begins the zip's comment, which holds the digest of `run.json`, which holds those of all other members."""
 LARGEST_STATE = 1 << 28
 """Bytes of `run.json` at most; arrays are not in it."""
-LARGEST_FACTOR = 4
-"""How many times as large as the file its members may be together."""
 UNFINISHED = ".writing"
 """Ends the name of a file that is being written."""
 
@@ -98,7 +96,7 @@ def unpack(file: bytes) -> State:
     except Exception as error:  # zipfile raises a dozen kinds for damaged files
         raise DamagedCheckpointError(f"no sound zip file: {error or type(error).__name__}") from error
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in others.items()}
-    if digests != run["sha256"]:
+    if digests != run.get("sha256") or ARRAYS not in others or not isinstance(run.get("state"), str):
         raise DamagedCheckpointError("its members are not those that were written")
     try:
         return decode(run["state"], others[ARRAYS])
@@ -134,8 +132,11 @@ def _check_members(archive: zipfile.ZipFile, size: int) -> None:
     names = archive.namelist()
     if len(set(names)) < len(names):
         raise DamagedCheckpointError("a member is there twice")
-    if sum(member.file_size for member in archive.infolist()) > LARGEST_FACTOR * size + LARGEST_STATE:
-        raise DamagedCheckpointError("its members are larger than the file can hold")
+    members = archive.infolist()
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise DamagedCheckpointError("a member is compressed, which neither SB3 nor this project does")
+    if sum(member.file_size for member in members) > size:
+        raise DamagedCheckpointError("its members are larger than the file")
 
 
 def _read_run(archive: zipfile.ZipFile) -> bytes:

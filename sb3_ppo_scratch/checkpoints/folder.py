@@ -3,14 +3,15 @@
 What is here: files. What is not: when they are written (`callbacks.py`).
 """
 
+import contextlib
 import re
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from sb3_ppo_scratch.checkpoints.checkpoint_file import (
     CheckpointError,
     NoRunError,
-    holds_run,
     read_checkpoint,
     without_run,
     write_safely,
@@ -82,13 +83,17 @@ def _read_if_sound(path: Path) -> State:
         return None
 
 
-def thin_out(folder: Path, keep: int, prefix: str = PREFIX) -> None:
-    """Let all but the last checkpoints be models only, which take less room.
+def thin_out(written: Sequence[Path], keep: int) -> None:
+    """Let all but the last checkpoints be models only, which take less room; damaged ones stay as they are.
 
     Args:
-        folder: Where they lie.
+        written: Those of one run, from the first to the last.
         keep: How many stay whole.
-        prefix: Begins their names.
+
+    Raises:
+        OSError: If one cannot be written anew; it is still there.
     """
-    for path in [path for path in list_checkpoints(folder, prefix) if holds_run(path)][keep:]:
-        write_safely(path, without_run(path.read_bytes()))
+    for path in written[:-keep]:
+        with contextlib.suppress(NoRunError, CheckpointError, FileNotFoundError):
+            file, _ = read_checkpoint(path)
+            write_safely(path, without_run(file))

@@ -67,7 +67,7 @@ def _recorded(logger: Logger, name: str) -> dict[str, State]:
 
 
 def write_run(model: Any, callback: BaseCallback, state: State) -> None:
-    """Bring a run to where another was; the random generators last, so that nothing here draws from them.
+    """Bring a run to where another was; the random generators last, but for what began anew after they were read.
 
     Args:
         model: A loaded algorithm, whose run has been set up.
@@ -79,8 +79,6 @@ def write_run(model: Any, callback: BaseCallback, state: State) -> None:
         setattr(model, name, deque(state["episodes"][name], maxlen=getattr(model, name).maxlen))
     write_environments(model.env, state["environments"])
     model._last_obs, model._last_episode_starts = state["last_observations"], state["last_episode_starts"]
-    if state["seed"] is not None:
-        model._last_obs = begin_anew(model.env, state["seed"])
     for name, noise in zip(NOISE, state["noise"] or (), strict=False):
         setattr(model.policy.action_dist, name, noise.to(model.device))
     model.write_rollout(state["rollout"])
@@ -88,6 +86,8 @@ def write_run(model: Any, callback: BaseCallback, state: State) -> None:
     for name in PENDING:
         getattr(model.logger, name).update(state["log"][name])
     write_random_states(state["random"])
+    if state["seed"] is not None:
+        model._last_obs = begin_anew(model.env, state["seed"])
 
 
 def draw_seed() -> int:

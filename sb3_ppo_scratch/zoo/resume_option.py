@@ -21,6 +21,7 @@ from sb3_ppo_scratch.checkpoints.checkpoint_file import holds_run
 from sb3_ppo_scratch.checkpoints.folder import PREFIX, checkpoint_path, newest_checkpoint
 from sb3_ppo_scratch.checkpoints.state_tree import State
 from sb3_ppo_scratch.errors import ArgumentError
+from sb3_ppo_scratch.interrupts import raise_interrupt
 from sb3_ppo_scratch.zoo import ALGORITHMS
 from sb3_ppo_scratch.zoo.plain_yaml import read_plain_yaml
 from sb3_ppo_scratch.zoo.saved_run import settings_below
@@ -202,7 +203,8 @@ def _stopping_cleanly(model: Any, folder: Path) -> Iterator[None]:
     Raises:
         SystemExit: With the status `STOPPED`, if a signal has come.
     """
-    stopped: list[bool] = []
+    asked: list[bool] = []
+    stopped: list[Path] = []
 
     def stop() -> None:
         """Write the checkpoint, now that the step is complete.
@@ -212,13 +214,15 @@ def _stopping_cleanly(model: Any, folder: Path) -> Iterator[None]:
         """
         path = checkpoint_path(folder, model.num_timesteps)
         model.save_checkpoint(path)
+        stopped.append(path)
         print(f"Stopped; `python -m sb3_ppo_scratch train --resume {folder}` goes on from {path}", file=sys.stderr)
         raise RunStopped
 
     def note(_number: int, _frame: FrameType | None) -> None:
-        if not stopped:
-            stopped.append(True)
-            model.do_between_steps(stop)
+        if asked:
+            raise_interrupt()
+        asked.append(True)
+        model.do_between_steps(stop)
 
     handlers = {number: signal.signal(number, note) for number in SIGNALS}
     try:

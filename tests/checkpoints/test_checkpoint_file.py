@@ -1,5 +1,6 @@
 """Tests of `checkpoint_file`: a file is what was written or is refused; writing leaves the old one or the new one."""
 
+import hashlib
 import io
 import json
 import os
@@ -121,6 +122,32 @@ def test_a_member_that_is_there_twice_is_refused(model: bytes) -> None:
         archive.writestr("data", "{}")
     with pytest.raises(DamagedCheckpointError, match="a member is there twice"):
         unpack(file.getvalue())
+
+
+def sealed(file: bytes, **changes: object) -> bytes:
+    """Change `run.json` and let the comment fit, as whoever wants to do harm would."""
+    with zipfile.ZipFile(io.BytesIO(file)) as archive:
+        run = {**json.loads(archive.read(STATE)), **changes}
+    content = json.dumps({name: value for name, value in run.items() if value is not None}).encode()
+    changed = io.BytesIO(rewrite(file, **{STATE: content}))
+    with zipfile.ZipFile(changed, "a") as archive:
+        archive.comment = checkpoint_file.DIGEST + hashlib.sha256(content).hexdigest().encode()
+    return changed.getvalue()
+
+
+@pytest.mark.parametrize("changes", [{"sha256": None}, {"state": None}, {"state": 1}, {"state": "["}, {"format": "x"}])
+def test_what_fits_its_digests_and_is_no_run_is_refused(changes: dict[str, object], model: bytes) -> None:
+    assert unpack(sealed(pack(model, STATE_OF_RUN)))["steps"] == 3
+    with pytest.raises(DamagedCheckpointError, match=r"not those that were written|no state of a run"):
+        unpack(sealed(pack(model, STATE_OF_RUN), **changes))
+
+
+def test_compressed_members_are_refused_before_they_are_read(model: bytes) -> None:
+    bomb = io.BytesIO(pack(model, STATE_OF_RUN))
+    with zipfile.ZipFile(bomb, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("more", bytes(10_000_000))
+    with pytest.raises(DamagedCheckpointError, match="a member is compressed"):
+        unpack(bomb.getvalue())
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

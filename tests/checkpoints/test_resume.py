@@ -21,7 +21,8 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecFrameStack, VecMonitor, VecNormalize
 
 from sb3_ppo_scratch import PPOScratch, ReinforceScratch
-from sb3_ppo_scratch.checkpoints.checkpoint_file import CheckpointError
+from sb3_ppo_scratch.callbacks import SaveCheckpoints
+from sb3_ppo_scratch.checkpoints.checkpoint_file import CheckpointError, holds_run
 from sb3_ppo_scratch.scratch_algorithm import ScratchAlgorithm
 from sb3_ppo_scratch.vec_env import ShardedVecEnv
 from sb3_ppo_scratch.wrappers import ScaleReward
@@ -309,6 +310,41 @@ def test_without_an_environment_nothing_goes_on(tmp_path: Path) -> None:
         PPOScratch.load_checkpoint(tmp_path / "run.zip").resume()
 
 
+def test_models_without_a_run_do_not_go_on(tmp_path: Path) -> None:
+    model = PPOScratch("MlpPolicy", cart_poles(), n_steps=N_STEPS)
+    with pytest.raises(ValueError, match="there is no run to go on with"):
+        model.resume()
+    model.learn(100, callback=SaveAt(10, tmp_path / "run.zip"))
+    with pytest.raises(ValueError, match="`load_checkpoint` loads a model with its run"):
+        PPOScratch.load(tmp_path / "run.zip", env=cart_poles()).resume()
+
+
+class RandomResets(Counter):
+    """Draws from NumPy's global generator, too."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        """Begin somewhere."""
+        super().reset(seed=seed)
+        self.level = float(np.random.uniform(-1, 1))
+        return self._see(), {}
+
+
+def test_environments_that_draw_from_global_generators(tmp_path: Path) -> None:
+    assert_resumes(partial(make_vec_env, RandomResets, N_ENVS, seed=5), tmp_path / "run.zip", at=20, disturbs=True)
+
+
+def test_callbacks_that_hold_the_training_environments(tmp_path: Path) -> None:
+    class Holds(SaveAt):
+        def _on_training_start(self) -> None:
+            self.env = self.model.get_env()
+
+    whole = PPOScratch("MlpPolicy", cart_poles(), n_steps=N_STEPS, seed=1).learn(TOTAL)
+    model = PPOScratch("MlpPolicy", cart_poles(), n_steps=N_STEPS, seed=1)
+    model.learn(TOTAL, callback=Holds(20, tmp_path / "run.zip"))
+    resumed = PPOScratch.load_checkpoint(tmp_path / "run.zip", env=cart_poles()).resume(Holds(0, None))
+    assert_same_end(resumed, whole)
+
+
 def test_a_run_that_has_ended_stays_where_it_is(tmp_path: Path) -> None:
     model = PPOScratch("MlpPolicy", cart_poles(), n_steps=N_STEPS).learn(128)
     model.save_checkpoint(tmp_path / "end.zip")
@@ -341,3 +377,41 @@ def test_a_callback_that_ends_the_run_in_the_same_step_comes_after_the_checkpoin
     resumed = PPOScratch.load_checkpoint(tmp_path / "run.zip", env=cart_poles())
     resumed.resume(type("StopAt", (SaveAt,), {})(0, None))
     assert_same_end(resumed, whole)
+
+
+def test_older_checkpoints_become_models_and_those_of_other_runs_stay(tmp_path: Path) -> None:
+    other = tmp_path / "rl_model_100000_steps.zip"
+    PPOScratch("MlpPolicy", cart_poles(), n_steps=N_STEPS, seed=1).learn(64, callback=SaveAt(3, other))
+    model = PPOScratch("MlpPolicy", cart_poles(), n_steps=N_STEPS, seed=1)
+    model.learn(TOTAL, callback=SaveCheckpoints(10, tmp_path, keep=2))
+    steps = [N_ENVS * count for count in (10, 20, 30, 40, 50, 60)]
+    held = {n_steps: holds_run(tmp_path / f"rl_model_{n_steps}_steps.zip") for n_steps in steps}
+    assert held == dict(zip(steps, [False] * 4 + [True] * 2, strict=True))
+    assert holds_run(other)
+    assert PPO.load(tmp_path / f"rl_model_{steps[0]}_steps.zip").num_timesteps == steps[0]
+
+
+def test_a_damaged_old_checkpoint_is_left_where_it_is(tmp_path: Path) -> None:
+    class Damage(SaveAt):
+        def _on_step(self) -> bool:
+            if self.n_calls == self.at:
+                assert self.path is not None
+                self.path.write_bytes(b"PK, once")
+            return True
+
+    first = tmp_path / f"rl_model_{10 * N_ENVS}_steps.zip"
+    model = PPOScratch("MlpPolicy", cart_poles(), n_steps=N_STEPS, seed=1)
+    model.learn(TOTAL, callback=[SaveCheckpoints(10, tmp_path, keep=1), Damage(15, first)])
+    assert first.read_bytes() == b"PK, once"
+    assert holds_run(tmp_path / f"rl_model_{60 * N_ENVS}_steps.zip")
+
+
+def test_a_full_disk_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sb3_ppo_scratch.resumable_run.write_safely", fail)
+    model = PPOScratch("MlpPolicy", cart_poles(), n_steps=N_STEPS, seed=1)
+    with pytest.warns(UserWarning, match=r"rl_model_40_steps\.zip could not be written .*No space left"):
+        model.learn(64, callback=SaveCheckpoints(10, tmp_path))
+    assert model.num_timesteps == 64

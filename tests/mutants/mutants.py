@@ -2052,8 +2052,8 @@ RELIABILITY = [
         (
             "members-not-compared",
             "members not compared with their digests",
-            'if digests != run["sha256"]:',
-            "if False:",
+            'if digests != run.get("sha256") or',
+            "if",
         ),
         ("old-file-overwritten", "a checkpoint overwrites the old one", "with unfinished.open", "with path.open"),
     ),
