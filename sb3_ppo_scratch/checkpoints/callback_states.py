@@ -81,18 +81,13 @@ def write_callbacks(callback: BaseCallback, states: State) -> None:
             _write(each, left[name].pop(0))
         elif type(each) not in KEEP_NOTHING:
             new.append(name)
-    missing = [name for name, others in left.items() if others and name not in map(_name, KEEP_NOTHING)]
+    missing = [name for name, others in left.items() if others and name not in {kind.__name__ for kind in KEEP_NOTHING}]
     if new or missing:
         warnings.warn(
             f"The run that goes on had other callbacks: {new} begin anew, {missing} are missing. What is learned is "
             "the same unless they have a part in it.",
             stacklevel=2,
         )
-
-
-def _name(kind: type) -> str:
-    """A class's name."""
-    return kind.__name__
 
 
 def _write(callback: Any, state: State) -> None:

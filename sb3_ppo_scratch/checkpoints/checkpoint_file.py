@@ -39,20 +39,6 @@ class NoRunError(CheckpointError):
     """A sound file of a model, but without a run's state."""
 
 
-def write_checkpoint(path: Path, model: bytes, state: State) -> None:
-    """Write a checkpoint; whatever happens meanwhile, the file is the old one or the new one.
-
-    Args:
-        path: The file.
-        model: The model as SB3 saves it.
-        state: The run's state.
-
-    Raises:
-        OSError: If it cannot be written (the disk is full, say); the old file is still there.
-    """
-    write_safely(path, pack(model, state))
-
-
 def pack(model: bytes, state: State) -> bytes:
     """Put a run's state beside its model.
 

@@ -224,22 +224,6 @@ def _vector_layers(env: VecEnv) -> list[VecEnvWrapper]:
     return layers
 
 
-def unknown_vector_layers(env: VecEnv) -> list[str]:
-    """Name the wrappers around vectorised environments whose state is not kept.
-
-    Args:
-        env: The environments.
-
-    Returns:
-        Names of those that are not SB3's and have no `get_state` and `set_state`.
-    """
-    return [
-        type(layer).__name__
-        for layer in _vector_layers(env)
-        if type(layer) not in VECTOR_LAYERS and not _has_own(layer)
-    ]
-
-
 def _has_own(layer: VecEnvWrapper) -> bool:
     """Tell whether a wrapper, not what it wraps, has both methods."""
     return all(callable(getattr(type(layer), name, None)) for name in ("get_state", "set_state"))

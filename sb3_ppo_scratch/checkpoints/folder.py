@@ -38,7 +38,7 @@ def checkpoint_path(folder: Path, n_steps: int, prefix: str = PREFIX) -> Path:
 
 
 def list_checkpoints(folder: Path, prefix: str = PREFIX) -> list[Path]:
-    """List the models of a folder that say that they hold a run, or cannot be read.
+    """List the models of a folder that were saved during a run, with their runs or without.
 
     Args:
         folder: Where they lie.
@@ -94,6 +94,6 @@ def thin_out(written: Sequence[Path], keep: int) -> None:
         OSError: If one cannot be written anew; it is still there.
     """
     for path in written[:-keep]:
-        with contextlib.suppress(NoRunError, CheckpointError, FileNotFoundError):
+        with contextlib.suppress(CheckpointError, FileNotFoundError):
             file, _ = read_checkpoint(path)
             write_safely(path, without_run(file))

@@ -7,11 +7,12 @@ among them (`__main__.py`).
 import re
 import runpy
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from sb3_ppo_scratch.errors import check_known_names
+from sb3_ppo_scratch.zoo.replacing import replaced
 from sb3_ppo_scratch.zoo.resume_option import Resumption, resumable, take_resume
 from sb3_ppo_scratch.zoo.vec_env_option import take_vec_env, training_in
 from sb3_ppo_scratch.zoo.wrapper_lists import entries, resolve
@@ -104,18 +105,19 @@ def configs_checked(manager: Any) -> Iterator[None]:
     Yields:
         Nothing.
     """
-    original = manager.read_hyperparameters
+    with replaced(manager, "read_hyperparameters", _checking):
+        yield
+
+
+def _checking(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Let what was read be checked at once."""
 
     def read_hyperparameters(self: Any) -> Any:
         hyperparams, saved = original(self)
         check_config(hyperparams, algorithm=self.algo, source=self.config)
         return hyperparams, saved
 
-    manager.read_hyperparameters = read_hyperparameters
-    try:
-        yield
-    finally:
-        manager.read_hyperparameters = original
+    return read_hyperparameters
 
 
 def check_config(hyperparams: Mapping[str, Any], *, algorithm: str, source: str) -> None:

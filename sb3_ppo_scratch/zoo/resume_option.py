@@ -24,6 +24,7 @@ from sb3_ppo_scratch.errors import ArgumentError
 from sb3_ppo_scratch.interrupts import raise_interrupt
 from sb3_ppo_scratch.zoo import ALGORITHMS
 from sb3_ppo_scratch.zoo.plain_yaml import read_plain_yaml
+from sb3_ppo_scratch.zoo.replacing import Replacement, replaced
 from sb3_ppo_scratch.zoo.saved_run import settings_below
 
 RECORD = "resume.json"
@@ -107,30 +108,16 @@ def resumable(manager: Any, arguments: Sequence[str], resumption: Resumption | N
         Nothing.
     """
     with ExitStack() as stack:
-        stack.enter_context(_replaced(manager, "create_callbacks", _with_checkpoints))
-        stack.enter_context(_replaced(manager, "_load_pretrained_agent", _loading_runs))
-        stack.enter_context(_replaced(manager, "learn", _learning_on))
+        stack.enter_context(replaced(manager, "create_callbacks", _with_checkpoints))
+        stack.enter_context(replaced(manager, "_load_pretrained_agent", _loading_runs))
+        stack.enter_context(replaced(manager, "learn", _learning_on))
         if resumption is None:
-            stack.enter_context(_replaced(manager, "_save_config", _recording(arguments)))
+            stack.enter_context(replaced(manager, "_save_config", _recording(arguments)))
         else:
-            stack.enter_context(_replaced(manager, "create_log_folder", _in_folder(resumption)))
-            stack.enter_context(_replaced(manager, "read_hyperparameters", _saved_hyperparameters(resumption)))
-            stack.enter_context(_replaced(manager, "create_envs", _appending_to_monitors(resumption)))
+            stack.enter_context(replaced(manager, "create_log_folder", _in_folder(resumption)))
+            stack.enter_context(replaced(manager, "read_hyperparameters", _saved_hyperparameters(resumption)))
+            stack.enter_context(replaced(manager, "create_envs", _appending_to_monitors(resumption)))
         yield
-
-
-Wrapped = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-@contextmanager
-def _replaced(manager: Any, name: str, replacement: Wrapped) -> Iterator[None]:
-    """Replace a method by one that wraps it, for a while."""
-    original = getattr(manager, name)
-    setattr(manager, name, replacement(original))
-    try:
-        yield
-    finally:
-        setattr(manager, name, original)
 
 
 def _with_checkpoints(original: Callable[..., None]) -> Callable[..., None]:
@@ -234,7 +221,7 @@ def _stopping_cleanly(model: Any, folder: Path) -> Iterator[None]:
         raise SystemExit(STOPPED)
 
 
-def _recording(arguments: Sequence[str]) -> Wrapped:
+def _recording(arguments: Sequence[str]) -> Replacement:
     """Let the command line be written beside rl_zoo3's settings."""
 
     def wrap(original: Callable[..., None]) -> Callable[..., None]:
@@ -248,7 +235,7 @@ def _recording(arguments: Sequence[str]) -> Wrapped:
     return wrap
 
 
-def _in_folder(resumption: Resumption) -> Wrapped:
+def _in_folder(resumption: Resumption) -> Replacement:
     """Let everything be written where the run began."""
 
     def wrap(original: Callable[..., None]) -> Callable[..., None]:
@@ -261,7 +248,7 @@ def _in_folder(resumption: Resumption) -> Wrapped:
     return wrap
 
 
-def _saved_hyperparameters(resumption: Resumption) -> Wrapped:
+def _saved_hyperparameters(resumption: Resumption) -> Replacement:
     """Let the hyperparameters be those that the run began with, whatever the file says by now."""
 
     def wrap(_original: Callable[..., Any]) -> Callable[..., Any]:
@@ -274,7 +261,7 @@ def _saved_hyperparameters(resumption: Resumption) -> Wrapped:
     return wrap
 
 
-def _appending_to_monitors(resumption: Resumption) -> Wrapped:
+def _appending_to_monitors(resumption: Resumption) -> Replacement:
     """Let the monitor files go on after the episodes that the checkpoint knows."""
 
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,9 +4,12 @@ What is here: taking the option off the command line, and letting rl_zoo3 train 
 is not: the environments (`vec_env/`), and rl_zoo3's own two values, which are passed through.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+from sb3_ppo_scratch.zoo.replacing import replaced
 
 OWN_VEC_ENVS = {
     "sharded": "the same environments in a few worker processes",
@@ -54,7 +57,15 @@ def training_in(manager: Any, vec_env: str | None) -> Iterator[None]:
     Yields:
         Nothing.
     """
-    original = manager.create_envs
+    if vec_env is None:
+        yield
+        return
+    with replaced(manager, "create_envs", functools.partial(_creating, vec_env)):
+        yield
+
+
+def _creating(vec_env: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    """Let training environments, not those for evaluation, be others."""
 
     def create_envs(self: Any, n_envs: int, eval_env: bool = False, no_log: bool = False) -> Any:
         if eval_env:
@@ -71,12 +82,7 @@ def training_in(manager: Any, vec_env: str | None) -> Iterator[None]:
         finally:
             self.vec_env_class, self.vec_env_wrapper = before
 
-    if vec_env is not None:
-        manager.create_envs = create_envs
-    try:
-        yield
-    finally:
-        manager.create_envs = original
+    return create_envs
 
 
 def _envpool_before(wrapper: Callable[[Any], Any] | None) -> Callable[[Any], Any]:

@@ -23,7 +23,6 @@ from sb3_ppo_scratch.checkpoints.checkpoint_file import (
     read_checkpoint,
     unpack,
     without_run,
-    write_checkpoint,
     write_safely,
 )
 
@@ -43,7 +42,7 @@ STATE_OF_RUN = {"steps": 3, "observations": np.arange(6.0)}
 
 def test_what_is_read_is_what_was_written(model: bytes, tmp_path: Path) -> None:
     path = tmp_path / "folder" / "checkpoint.zip"
-    write_checkpoint(path, model, STATE_OF_RUN)
+    write_safely(path, pack(model, STATE_OF_RUN))
     file, state = read_checkpoint(path)
     assert state["steps"] == 3
     assert np.array_equal(state["observations"], STATE_OF_RUN["observations"])
@@ -110,7 +109,7 @@ def test_members_of_another_file_are_noticed(model: bytes) -> None:
 
 def test_a_newer_format_is_refused_by_name(model: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(checkpoint_file, "VERSION", 2)
-    write_checkpoint(tmp_path / "new.zip", model, STATE_OF_RUN)
+    write_safely(tmp_path / "new.zip", pack(model, STATE_OF_RUN))
     monkeypatch.undo()
     with pytest.raises(CheckpointError, match=r"new\.zip: it was written in format 2 by a newer"):
         read_checkpoint(tmp_path / "new.zip")
