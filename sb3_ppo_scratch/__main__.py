@@ -12,6 +12,7 @@ from sb3_ppo_scratch.errors import ArgumentError, ArgumentTypeError
 from sb3_ppo_scratch.export.commands import add_export_command
 from sb3_ppo_scratch.film.commands import add_film_command
 from sb3_ppo_scratch.hyperparams import hyperparams_files, hyperparams_folder
+from sb3_ppo_scratch.show.commands import add_show_command
 from sb3_ppo_scratch.zoo.commands import ZOO_COMMANDS, ConfigError, run_zoo_command
 
 DESCRIPTION = "PPO from scratch for Stable-Baselines3: rl_zoo3's commands with `--algo ppo_scratch`, and more."
@@ -37,6 +38,7 @@ EXAMPLES = """examples:
   python -m sb3_ppo_scratch benchmark ladder      REINFORCE to PPO, rung by rung, beside stock PPO
   python -m sb3_ppo_scratch film logs/ppo_scratch/LunarLander-v2_1/LunarLander-v2.zip --out lander.gif
   python -m sb3_ppo_scratch export logs/ppo_scratch/LunarLander-v2_1/LunarLander-v2.zip  as ONNX
+  python -m sb3_ppo_scratch show model.zip        what a saved file holds, without running any of it
 """
 
 
@@ -62,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_benchmark_commands(commands)
     add_film_command(commands)
     add_export_command(commands)
+    add_show_command(commands)
     return parser
 
 

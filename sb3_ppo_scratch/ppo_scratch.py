@@ -21,8 +21,9 @@ from sb3_ppo_scratch import argument_checks as checks
 from sb3_ppo_scratch.advantages import AdvantageEstimator, estimate_by_gae, estimate_by_returns
 from sb3_ppo_scratch.kl_control import KlControl, Penalty, begin_kl_control, resolve_kl_mode
 from sb3_ppo_scratch.live_attributes import FloatOrSchedule
+from sb3_ppo_scratch.model_files import Kwargs
 from sb3_ppo_scratch.observation_normalizer import absorb_rollout
-from sb3_ppo_scratch.scratch_algorithm import Kwargs, ScratchAlgorithm, as_float, with_chosen_threads
+from sb3_ppo_scratch.scratch_algorithm import ScratchAlgorithm, as_float, with_chosen_threads
 from sb3_ppo_scratch.torch_threads import TorchThreads
 from sb3_ppo_scratch.update_stats import UpdateStats
 from sb3_ppo_scratch.updates.update import Rollout, Update, UpdateSettings

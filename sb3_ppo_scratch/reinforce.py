@@ -18,8 +18,9 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from sb3_ppo_scratch import argument_checks as checks
 from sb3_ppo_scratch.advantages import AdvantageEstimator, Baseline, estimate_by_returns
 from sb3_ppo_scratch.live_attributes import FloatOrSchedule
+from sb3_ppo_scratch.model_files import Kwargs
 from sb3_ppo_scratch.observation_normalizer import absorb_rollout
-from sb3_ppo_scratch.scratch_algorithm import Kwargs, ScratchAlgorithm, with_chosen_threads
+from sb3_ppo_scratch.scratch_algorithm import ScratchAlgorithm, with_chosen_threads
 from sb3_ppo_scratch.torch_threads import TorchThreads
 from sb3_ppo_scratch.update_stats import UpdateStats
 from sb3_ppo_scratch.updates.update import UpdateSettings

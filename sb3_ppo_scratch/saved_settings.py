@@ -13,6 +13,31 @@ from typing import Any
 from stable_baselines3.common.save_util import open_path
 
 from sb3_ppo_scratch.errors import ArgumentError
+from sb3_ppo_scratch.zip_members import check_members
+
+
+def read_whole(path: str | pathlib.Path | io.BufferedIOBase) -> bytes:
+    """Read a zip file into memory, unless it pretends to be larger than its members.
+
+    Args:
+        path: The file.
+
+    Returns:
+        All of it.
+
+    Raises:
+        UnsafeFileError: If it is odd (`zip_members.py`).
+        zipfile.BadZipFile: If it is no zip file.
+    """
+    file = open_path(path, "r", suffix="zip")
+    try:
+        with zipfile.ZipFile(file) as archive:
+            check_members(archive, file.seek(0, io.SEEK_END))
+        file.seek(0)
+        return file.read()
+    finally:
+        if file is not path:
+            file.close()
 
 
 def read_saved_settings(path: str | pathlib.Path | io.BufferedIOBase) -> dict[str, Any]:

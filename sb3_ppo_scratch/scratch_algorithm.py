@@ -1,19 +1,16 @@
 """What the algorithms of this project have in common: everything but what they learn from a rollout.
 
 What is here: building the model from its arguments, device and threads, the choice of the update, collecting a rollout,
-copying and loading. What is not: the algorithms (`ppo_scratch.py`, `reinforce.py`), and the loop over steps
-(`rollout_collector.py`).
+and copying. What is not: the algorithms (`ppo_scratch.py`, `reinforce.py`), the loop over steps
+(`rollout_collector.py`), and files (`model_files.py`).
 """
 
 import copy
 import functools
-import inspect
-import io
-import pathlib
 import time
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 import torch as th
@@ -29,14 +26,13 @@ from sb3_ppo_scratch import argument_checks as checks
 from sb3_ppo_scratch.acting import Actor, LeanActor, TorchActor
 from sb3_ppo_scratch.advantages import AdvantageEstimator
 from sb3_ppo_scratch.devices import explain_device, fastest_device, slow_device_warning
-from sb3_ppo_scratch.errors import ArgumentError, check_known_names
-from sb3_ppo_scratch.live_attributes import IN_PARAMETERS, FloatOrSchedule, LiveAttributes, unchangeable
+from sb3_ppo_scratch.errors import ArgumentError
+from sb3_ppo_scratch.live_attributes import FloatOrSchedule, LiveAttributes
+from sb3_ppo_scratch.model_files import NOT_FOR_STOCK, Kwargs, ModelFiles
 from sb3_ppo_scratch.networks import check_trunk_is_shared, remove_critic, share_trunk
 from sb3_ppo_scratch.observation_normalizer import attach_observation_normalizer, check_normalizable
 from sb3_ppo_scratch.policies import POLICIES
-from sb3_ppo_scratch.resumable_run import OF_A_RUN, ResumableRun
 from sb3_ppo_scratch.rollout_buffers import ScratchDictRolloutBuffer, ScratchRolloutBuffer, default_rollout_buffer_class
-from sb3_ppo_scratch.saved_settings import read_saved_settings
 from sb3_ppo_scratch.torch_threads import TorchThreads, choose_threads, threads_restored, use_threads
 from sb3_ppo_scratch.update_choice import UpdateChoice
 from sb3_ppo_scratch.update_stats import UpdateStats, explained_variance
@@ -48,12 +44,6 @@ SelfAlgorithm = TypeVar("SelfAlgorithm", bound="ScratchAlgorithm")
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-NOT_SAVED = ("_choose_device", "_keep_buffer_class", "_update_choice", "_announced_update", *OF_A_RUN)
-"""Attributes that a new model makes anew."""
-NOT_FOR_STOCK = "this_file_needs_sb3_ppo_scratch"
-"""An argument that no rollout buffer has: in a file it stops stock PPO from continuing a run in another way."""
-Kwargs = dict[str, Any]
-"""Keyword arguments for something that is built later."""
 ACTION_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
@@ -90,7 +80,7 @@ def with_chosen_threads(
     return with_threads
 
 
-class ScratchAlgorithm(LiveAttributes, ResumableRun):
+class ScratchAlgorithm(LiveAttributes, ModelFiles):
     """An on-policy algorithm that still has to say what it learns from a rollout (`train`).
 
     Arguments that are not explained here are SB3's `OnPolicyAlgorithm`'s.
@@ -116,8 +106,6 @@ class ScratchAlgorithm(LiveAttributes, ResumableRun):
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = POLICIES
-    told_by: ClassVar[str]
-    """A setting that stands in this algorithm's files, and in no other one's."""
 
     def __init__(
         self,
@@ -452,40 +440,6 @@ class ScratchAlgorithm(LiveAttributes, ResumableRun):
         super()._update_current_progress_remaining(num_timesteps, total_timesteps)
         self._current_progress_remaining = max(0.0, self._current_progress_remaining)
 
-    def _excluded_save_params(self) -> list[str]:
-        """Name what is rebuilt by `_setup_model` and thus not saved.
-
-        Returns:
-            Attribute names.
-        """
-        return [*super()._excluded_save_params(), *NOT_SAVED]
-
-    @property
-    @abstractmethod
-    def _learns_otherwise_than_stock(self) -> bool:
-        """Whether stock PPO, which ignores attributes that it does not know, would go on in another way."""
-
-    def save(
-        self,
-        path: str | pathlib.Path | io.BufferedIOBase,
-        exclude: Iterable[str] | None = None,
-        include: Iterable[str] | None = None,
-    ) -> None:
-        """Save everything to a zip file, in SB3's format.
-
-        Args:
-            path: Where to.
-            exclude: Attributes to leave out.
-            include: Attributes to save that would be left out.
-        """
-        chosen = self.rollout_buffer_kwargs
-        if self._learns_otherwise_than_stock:
-            self.rollout_buffer_kwargs = {**chosen, NOT_FOR_STOCK: True}
-        try:
-            super().save(path, exclude, include)
-        finally:
-            self.rollout_buffer_kwargs = chosen
-
     def __deepcopy__(self: SelfAlgorithm, memo: dict[int, Any]) -> SelfAlgorithm:
         """Copy everything but the logger (its streams are shared), environments included if they can be copied.
 
@@ -503,66 +457,3 @@ class ScratchAlgorithm(LiveAttributes, ResumableRun):
         memo[id(self._callback)] = None
         duplicate.__dict__.update(copy.deepcopy(self.__dict__, memo))
         return duplicate
-
-    @classmethod
-    def load(
-        cls: type[SelfAlgorithm],
-        path: str | pathlib.Path | io.BufferedIOBase,
-        env: GymEnv | None = None,
-        device: th.device | str = "auto",
-        custom_objects: Kwargs | None = None,
-        print_system_info: bool = False,
-        force_reset: bool = True,
-        **kwargs: Any,
-    ) -> SelfAlgorithm:
-        """Load a model that this class or, for `PPOScratch`, SB3's PPO has saved.
-
-        Args:
-            path: The zip file.
-            env: Environment to continue with; None: the model can only predict until `set_env`.
-            device: Where to load the parameters.
-            custom_objects: Objects to use in place of those in the file, by name.
-            print_system_info: Whether to print versions, saved and current.
-            force_reset: Whether the environment is reset before training goes on.
-            **kwargs: Constructor arguments to change.
-
-        Returns:
-            The model.
-
-        Raises:
-            ArgumentTypeError: If there is no such argument, the file decides it (stock would never read it), or it has
-                a wrong type.
-            ArgumentError: If the file is another algorithm's, or an argument has a value that is unusable, contradicts
-                the file's others, or would need another policy.
-        """
-        known = set(inspect.signature(cls.__init__).parameters) - {"self", "policy", "env", "_init_setup_model"}
-        check_known_names(kwargs, known, where=f"{cls.__name__}.load")
-        checks.check_arguments(kwargs, checks.CHECKS)
-        cls._check_file(path, kwargs)
-        if "stats_window_size" in kwargs:  # the one argument that SB3 stores under another name
-            kwargs["_stats_window_size"] = kwargs.pop("stats_window_size")
-        if kwargs.get("rollout_buffer_class") is not None:
-            kwargs["_keep_buffer_class"] = True
-        return super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
-
-    @classmethod
-    def _check_file(cls, path: str | pathlib.Path | io.BufferedIOBase, changes: Kwargs) -> None:
-        """Refuse files of other algorithms, and changes that the policy in the file cannot follow.
-
-        Args:
-            path: The zip file.
-            changes: Constructor arguments by name.
-
-        Raises:
-            ArgumentError: As `load` says.
-        """
-        saved = read_saved_settings(path)
-        if cls.told_by not in saved:
-            raise ArgumentError(
-                f"{path} holds no model of {cls.__name__}: it says nothing of `{cls.told_by}`; load it with the class "
-                "that has saved it."
-            )
-        defaults = inspect.signature(cls.__init__).parameters
-        for name in IN_PARAMETERS:
-            if name in changes and changes[name] != saved.get(name, defaults[name].default):
-                raise ArgumentError(unchangeable(name, changes[name]))

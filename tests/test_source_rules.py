@@ -88,14 +88,15 @@ FLOORS = [
     ["__main__"],
     ["__init__"],
     ["tutorial"],
-    ["benchmark", "film", "export"],
+    ["benchmark", "film", "export", "show"],
     ["zoo"],
     ["ppo_scratch", "reinforce", "vec_env", "callbacks"],
     ["scratch_algorithm"],
+    ["model_files"],
     ["resumable_run"],
     ["rollout_collector", "live_attributes", "kl_control"],
     ["acting", "update_choice", "policies"],
-    ["rollout_ends"],
+    ["rollout_ends", "untrusted"],
     [
         "observation_normalizer",
         "update_stats",
@@ -116,6 +117,7 @@ FLOORS = [
         "wrappers",
         "hyperparams",
     ],
+    ["zip_members"],
     ["errors", "devices"],
 ]
 """Files and folders from the top floor down; each imports only from floors below it (docs/decisions.md)."""

@@ -6,6 +6,8 @@ What is here: the arguments and their help. What is not: what they do (`onnx_fil
 import argparse
 from pathlib import Path
 
+from sb3_ppo_scratch.zoo.trusted_option import add_trusted_option
+
 
 def add_export_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Describe the command.
@@ -25,6 +27,7 @@ def add_export_command(commands: "argparse._SubParsersAction[argparse.ArgumentPa
     parser.add_argument("--env", metavar="ID", help="the environment (default: that of rl_zoo3's folder)")
     parser.add_argument("--algo", metavar="NAME", help="the algorithm (default: that of rl_zoo3's folder)")
     parser.add_argument("--out", metavar="FILE", type=Path, help="where to (default: beside the model, .onnx)")
+    add_trusted_option(parser)
     parser.set_defaults(run=run_export_command)
 
 
@@ -39,5 +42,6 @@ def run_export_command(words: argparse.Namespace) -> int:
     """
     from sb3_ppo_scratch.export.onnx_file import export_saved_agent
 
-    print(export_saved_agent(words.model, words.out, env_id=words.env, algorithm=words.algo))
+    path = export_saved_agent(words.model, words.out, env_id=words.env, algorithm=words.algo, trusted=words.trusted)
+    print(path)
     return 0

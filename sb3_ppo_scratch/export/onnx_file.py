@@ -33,7 +33,12 @@ TOLERANCE = 1e-6
 
 
 def export_saved_agent(
-    model_path: Path, out: Path | None = None, *, env_id: str | None = None, algorithm: str | None = None
+    model_path: Path,
+    out: Path | None = None,
+    *,
+    env_id: str | None = None,
+    algorithm: str | None = None,
+    trusted: bool = False,
 ) -> Path:
     """Write a saved agent as ONNX; say so if its observations need more than what the environment returns.
 
@@ -42,6 +47,7 @@ def export_saved_agent(
         out: The ONNX file; None: beside the model, with the ending `.onnx`.
         env_id: The environment; None: that of rl_zoo3's folder.
         algorithm: rl_zoo3's name of the algorithm; None: that of the folder, or this project's that fits the file.
+        trusted: Whether to run what the files hold or name.
 
     Returns:
         The file's path.
@@ -54,7 +60,7 @@ def export_saved_agent(
     if out.suffix != ".onnx":
         raise ArgumentError(f"`--out {out}` must end in .onnx.")
     check_packages()
-    run = find_run(model_path, env_id, algorithm)
+    run = find_run(model_path, env_id, algorithm, trusted=trusted)
     model, env = open_run(run, seed=0)
     try:
         deployed = deployed_policy(model)

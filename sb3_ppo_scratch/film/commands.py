@@ -6,6 +6,8 @@ What is here: the arguments and their help. What is not: what they do (`making.p
 import argparse
 from pathlib import Path
 
+from sb3_ppo_scratch.zoo.trusted_option import add_trusted_option
+
 RANKS = ("best", "median", "worst")
 """Of all episodes played, those that may be shown."""
 
@@ -32,6 +34,7 @@ def add_film_command(commands: "argparse._SubParsersAction[argparse.ArgumentPars
     parser.add_argument("--stochastic", action="store_true", help="draw actions in place of taking the most likely")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first episode (default: 0)")
     parser.add_argument("--width", metavar="PIXELS", type=int, default=400, help="of one agent (default: 400)")
+    add_trusted_option(parser)
     parser.set_defaults(run=run_film_command)
 
 

@@ -43,7 +43,7 @@ def make_film(words: argparse.Namespace) -> None:
     check_output(words.out)
     for name in ("episodes", "width"):
         check_positive_integer(name, getattr(words, name), remedy=f"pass for example --{name} 10")
-    run = find_run(words.model, words.env, words.algo)
+    run = find_run(words.model, words.env, words.algo, trusted=words.trusted)
     with contextlib.ExitStack() as opened:
         model, env = open_run(run, words.seed, render_mode="rgb_array")
         opened.callback(env.close)

@@ -13,13 +13,21 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import yaml
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.save_util import load_from_zip_file
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack
 
 from sb3_ppo_scratch.errors import ArgumentError
+from sb3_ppo_scratch.saved_settings import read_whole
+from sb3_ppo_scratch.untrusted.saved_model import refusing, settings_of
+from sb3_ppo_scratch.zip_members import read_members
+from sb3_ppo_scratch.zoo import ALGORITHMS
+from sb3_ppo_scratch.zoo.harmless_names import check_names
+from sb3_ppo_scratch.zoo.plain_yaml import read_plain_yaml
+from sb3_ppo_scratch.zoo.saved_statistics import normalized
 
 ONLY_FOR_LEARNING = {"learning_rate": 0.0, "lr_schedule": lambda _: 0.0, "clip_range": lambda _: 0.0}
 """In place of what a file holds for learning only, and Python versions may fail to read."""
+WRAPPERS = ("env_wrapper", "vec_env_wrapper")
+"""Keys of rl_zoo3's settings that name wrappers."""
 
 
 class SavedRun(NamedTuple):
@@ -31,31 +39,37 @@ class SavedRun(NamedTuple):
     env_id: str
     settings: Path | None
     """Folder with rl_zoo3's config.yml, args.yml and statistics; None: the file lies in no folder of rl_zoo3's."""
+    trusted: bool
+    """Whether to run what the files hold or name: pickles, packages, wrappers of anybody's."""
 
 
-def find_run(model_path: Path, env_id: str | None = None, algorithm: str | None = None) -> SavedRun:
+def find_run(
+    model_path: Path, env_id: str | None = None, algorithm: str | None = None, *, trusted: bool = False
+) -> SavedRun:
     """Find out what belongs to a saved model.
 
     Args:
         model_path: The zip file.
         env_id: The environment; None: that of rl_zoo3's folder.
         algorithm: rl_zoo3's name of the algorithm; None: that of the folder, or this project's that fits the file.
+        trusted: Whether to run what the files hold or name.
 
     Returns:
         What was found.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ArgumentError: If nothing tells which environment it is for.
+        ArgumentError: If nothing tells which environment it is for, or the folder's files hold more than settings.
     """
     if not model_path.is_file():
         raise FileNotFoundError(f"there is no file {model_path}")
     settings = next(iter(settings_below(model_path.parent)), None)
-    arguments = _read_yaml(settings / "args.yml") if settings is not None else {}
+    arguments = {} if settings is None else _read_yaml(settings / "args.yml", trusted=trusted)
     env_id = env_id or (str(arguments["env"]) if "env" in arguments else None)
     if env_id is None:
         raise ArgumentError(f"{model_path} lies in no folder of rl_zoo3's; say with --env which environment it is for.")
-    return SavedRun(model_path, algorithm or arguments.get("algo") or _guess_algorithm(model_path), env_id, settings)
+    algorithm = algorithm or arguments.get("algo") or _guess_algorithm(model_path)
+    return SavedRun(model_path, str(algorithm), env_id, settings, trusted)
 
 
 def open_run(run: SavedRun, seed: int, render_mode: str | None = None) -> tuple[BaseAlgorithm, VecEnv]:
@@ -79,11 +93,16 @@ def open_run(run: SavedRun, seed: int, render_mode: str | None = None) -> tuple[
     register_algorithm()
     if run.algorithm not in utils.ALGOS:
         raise ArgumentError(f"`algorithm={run.algorithm!r}` is none of {sorted(utils.ALGOS)}.")
+    if run.algorithm not in ALGORITHMS and not run.trusted:
+        raise ArgumentError(
+            f"only unpickling can read a file of {run.algorithm}; --trusted does, and runs what it holds."
+        )
+    trust: dict[str, Any] = {"trusted": run.trusted} if run.algorithm in ALGORITHMS else {}
     env = open_environment(run, seed, render_mode)
     algorithm: type[BaseAlgorithm] = utils.ALGOS[run.algorithm]
     subject = f"{run.model_path} cannot be loaded as {run.algorithm} for {run.env_id}"
     with in_one_line(subject, AttributeError, KeyError, TypeError, ValueError, remedy="--env and --algo say otherwise"):
-        return algorithm.load(run.model_path, env=env, custom_objects=ONLY_FOR_LEARNING, device="cpu"), env
+        return algorithm.load(run.model_path, env=env, custom_objects=ONLY_FOR_LEARNING, device="cpu", **trust), env
 
 
 def open_environment(run: SavedRun, seed: int, render_mode: str | None = None) -> VecEnv:
@@ -107,7 +126,7 @@ def open_environment(run: SavedRun, seed: int, render_mode: str | None = None) -
         ),
         in_one_line(subject, gym.error.DependencyNotInstalled, ImportError),
     ):
-        return make_environments(run.env_id, run.settings, seed, render_mode=render_mode)
+        return make_environments(run.env_id, run.settings, seed, render_mode=render_mode, trusted=run.trusted)
 
 
 @contextmanager
@@ -135,7 +154,13 @@ def in_one_line(subject: str, *kinds: type[Exception], remedy: str = "") -> Iter
 
 
 def make_environments(
-    env_id: str, settings: Path | None, seed: int, *, n_envs: int = 1, render_mode: str | None = None
+    env_id: str,
+    settings: Path | None,
+    seed: int,
+    *,
+    n_envs: int = 1,
+    render_mode: str | None = None,
+    trusted: bool = False,
 ) -> VecEnv:
     """Make the environments of one of rl_zoo3's runs again.
 
@@ -147,30 +172,36 @@ def make_environments(
         seed: Seed of the first one; the others follow.
         n_envs: How many, all in this process.
         render_mode: Gymnasium's; None: no rendering.
+        trusted: Whether to import whatever packages and wrappers the settings name.
 
     Returns:
         The environments. Rewards are in their own units.
+
+    Raises:
+        ArgumentError: If the settings hold or name more than `trusted` allows.
     """
     from rl_zoo3 import utils
 
-    hyperparams: dict[str, Any] = {"normalize": False}
-    arguments: dict[str, Any] = {}
-    stats_path = None
-    if settings is not None:
-        hyperparams, stats_path = utils.get_saved_hyperparams(str(settings), norm_reward=False, test_mode=True)
-        arguments = _read_yaml(settings / "args.yml")
-    for package in arguments.get("gym_packages") or []:
+    hyperparams = {} if settings is None else _read_yaml(settings / "config.yml", trusted=trusted)
+    arguments = {} if settings is None else _read_yaml(settings / "args.yml", trusted=trusted)
+    packages = arguments.get("gym_packages") or []
+    if not trusted:
+        check_names(env_id, packages, hyperparams)
+    for package in packages:
         importlib.import_module(package)
-    return utils.create_test_env(
+    env = utils.create_test_env(
         env_id,
         n_envs=n_envs,
-        stats_path=stats_path,
         seed=seed,
         should_render=False,
-        hyperparams=hyperparams,
+        hyperparams={key: hyperparams[key] for key in WRAPPERS if key in hyperparams},
         env_kwargs=_with_rendering(arguments.get("env_kwargs") or {}, render_mode),
         vec_env_cls=DummyVecEnv,
     )
+    if settings is not None and hyperparams.get("normalize"):
+        env = normalized(env, settings / "vecnormalize.pkl")
+    n_frames = hyperparams.get("frame_stack") or 0
+    return VecFrameStack(env, n_frames) if n_frames > 0 else env
 
 
 def _with_rendering(env_kwargs: Mapping[str, Any], render_mode: str | None) -> dict[str, Any]:
@@ -191,15 +222,22 @@ def settings_below(folder: Path) -> list[Path]:
     return sorted(config.parent for config in folder.glob("*/config.yml"))
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    """Read what rl_zoo3 has written, Python objects included; nothing if there is no such file."""
+def _read_yaml(path: Path, *, trusted: bool) -> dict[str, Any]:
+    """Read what rl_zoo3 has written; nothing if there is no such file.
+
+    Raises:
+        ArgumentError: If it holds Python objects, and is not trusted.
+    """
     if not path.is_file():
         return {}
-    return dict(yaml.load(path.read_text(), Loader=yaml.UnsafeLoader))  # as rl_zoo3 reads its own files
+    if trusted:
+        return dict(yaml.load(path.read_text(), Loader=yaml.UnsafeLoader))  # as rl_zoo3 reads its own files
+    with in_one_line("", ValueError, remedy="--trusted reads it as rl_zoo3 does, and runs what it holds"):
+        return read_plain_yaml(path)
 
 
 def _guess_algorithm(model_path: Path) -> str:
     """Tell this project's algorithms apart by what their files hold."""
-    with in_one_line(f"{model_path} is no saved model", ValueError):
-        data, _, _ = load_from_zip_file(model_path, custom_objects=ONLY_FOR_LEARNING)
-    return "reinforce_scratch" if "reward_to_go" in (data or {}) else "ppo_scratch"
+    with refusing(model_path):
+        settings = settings_of(read_members(read_whole(model_path)))
+    return "reinforce_scratch" if "reward_to_go" in settings else "ppo_scratch"

@@ -1655,6 +1655,10 @@ LADDER = [
             "        self._check_settings()\n        update = ",
             "        update = ",
         ),
+    ),
+    *mistakes_in(
+        "model_files",
+        (PPO_SCRATCH,),
         ("any-file-taken", "another algorithm's file loaded", "if cls.told_by not in saved:", "if False:"),
     ),
     Mutant(
@@ -1765,7 +1769,7 @@ LADDER = [
     Mutant(
         "mark-for-stock-missing",
         "stock PPO silently continues a run that it would continue otherwise",
-        f"{OURS}.scratch_algorithm",
+        f"{OURS}.model_files",
         "if self._learns_otherwise_than_stock:",
         "if False:",
         (f"{ZIP}::test_file_of_reinforce_is_refused_by_stock",),
@@ -2059,5 +2063,102 @@ RELIABILITY = [
     ),
 ]
 
-MUTANTS = (*ROLLOUTS_AND_ADVANTAGES, *UPDATES, *OWN_FEATURES_AND_FILES, *LADDER, *EVIDENCE, *RELIABILITY)
+HOSTILE = "tests/untrusted/test_hostile_files.py"
+UNTRUSTED_FILES = [
+    *mistakes_in(
+        "zip_members",
+        (HOSTILE,),
+        (
+            "compressed-members-read",
+            "compressed members are read",
+            "if member.compress_type != zipfile.ZIP_STORED:",
+            "if False:",
+        ),
+        ("members-twice-read", "a member may be there twice", "if len(set(names)) < len(names):", "if False:"),
+        ("links-read", "links are read", "if stat.S_ISLNK(member.external_attr >> 16):", "if False:"),
+    ),
+    *mistakes_in(
+        "untrusted.inert_pickle",
+        (HOSTILE,),
+        ("any-opcode", "pickles may have any opcode", "if not OPCODES.fullmatch(opcode.name):", "if False:"),
+        ("any-place", "pickles may ask for any memory", "if opcode.name in PLACES and", "if False and"),
+    ),
+    *mistakes_in(
+        "untrusted.torch_files",
+        (HOSTILE,),
+        (
+            "storages-believed",
+            "the size that a storage declares is believed",
+            "if n_items < 0 or n_items * item_size != there:",
+            "if n_items < 0:",
+        ),
+        (
+            "strides-believed",
+            "the shape that a tensor declares is believed",
+            "if n_items > storage.n_items or (n_items and last >= storage.n_items):",
+            "if False:",
+        ),
+    ),
+    *mistakes_in(
+        "untrusted.bounded_memory",
+        (HOSTILE,),
+        (
+            "networks-of-any-size",
+            "networks may be of any size",
+            "if n_elements > self._largest or self._left < 0:",
+            "if False:",
+        ),
+    ),
+    *mistakes_in(
+        "untrusted.descriptions",
+        (HOSTILE,),
+        ("any-class", "any class may be named", "if not isinstance(name, str) or name not in known:", "if False:"),
+        ("spaces-of-any-size", "spaces may be of any size", "if n_numbers > LARGEST_SPACE:", "if False:"),
+    ),
+    *mistakes_in(
+        "model_files",
+        ("tests/untrusted/test_load_untrusted.py",),
+        (
+            "rollouts-of-files",
+            "a file decides how much memory its model takes",
+            "shapeless = attributes | dict.fromkeys(shape, 1)",
+            "shapeless = attributes | shape",
+        ),
+    ),
+    *mistakes_in(
+        "untrusted.saved_model",
+        ("tests/untrusted/test_load_untrusted.py",),
+        (
+            "paths-of-files",
+            "a file decides where logs are written",
+            '{"lr_schedule", "tensorboard_log"}',
+            '{"lr_schedule"}',
+        ),
+    ),
+    *mistakes_in(
+        "zoo.harmless_names",
+        ("tests/zoo/test_harmless_names.py",),
+        (
+            "any-wrapper",
+            "files may name any wrapper",
+            "if not isinstance(name, str) or name not in HARMLESS:",
+            "if False:",
+        ),
+        ("any-package", "files may import packages", "    if packages:\n", "    if False:\n"),
+    ),
+    *mistakes_in(
+        "zoo.saved_statistics",
+        ("tests/zoo/test_saved_statistics.py",),
+        ("statistics-clip-lost", "clip_obs of the file is not used", "clip_obs=saved.clip_obs,", ""),
+    ),
+]
+MUTANTS = (
+    *ROLLOUTS_AND_ADVANTAGES,
+    *UPDATES,
+    *OWN_FEATURES_AND_FILES,
+    *LADDER,
+    *EVIDENCE,
+    *RELIABILITY,
+    *UNTRUSTED_FILES,
+)
 """Every mistake, in the order in which they are planted."""

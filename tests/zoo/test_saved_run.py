@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from stable_baselines3 import PPO
 
+from sb3_ppo_scratch import PPOScratch
 from sb3_ppo_scratch.errors import ArgumentError
 from sb3_ppo_scratch.zoo.saved_run import find_run, in_one_line, open_run
 from tests.zoo.processes import run_python
@@ -40,7 +42,10 @@ def test_an_environment_of_ones_own_is_found_with_its_package_and_arguments(
         "--eval-freq", "-1", "--gym-packages", "own_environment", "--env-kwargs", "length:4", folder=tmp_path,
     )  # fmt: skip
     monkeypatch.syspath_prepend(tmp_path)
-    _, env = open_run(find_run(next(tmp_path.glob("logs/ppo_scratch/*/Own-v0.zip"))), seed=0)
+    model_path = next(tmp_path.glob("logs/ppo_scratch/*/Own-v0.zip"))
+    with pytest.raises(ArgumentError, match="imports the package 'own_environment'; --trusted"):
+        open_run(find_run(model_path), seed=0)
+    _, env = open_run(find_run(model_path, trusted=True), seed=0)
     env.reset()
     assert [bool(env.step([0])[2][0]) for _ in range(4)] == [False, False, False, True]
 
@@ -56,3 +61,26 @@ def test_errors_of_others_become_one_line_and_all_else_stays() -> None:
         raise ZeroDivisionError("by zero")
     with pytest.raises(ArgumentError, match=r"^ours$"), in_one_line("the sky", ValueError):
         raise ArgumentError("ours")
+
+
+def test_settings_with_objects_are_refused_unless_trusted(tmp_path: Path) -> None:
+    PPOScratch("MlpPolicy", "CartPole-v1").save(tmp_path / "model.zip")
+    settings, canary = tmp_path / "CartPole-v1", tmp_path / "canary"
+    settings.mkdir()
+    (settings / "config.yml").write_text(f"!!python/object/apply:os.system ['touch {canary}']")
+    with pytest.raises(ArgumentError, match=r"config\.yml holds more than plain settings.*--trusted"):
+        open_run(find_run(tmp_path / "model.zip", "CartPole-v1"), seed=0)
+    (settings / "args.yml").write_text(f"!!python/object/apply:os.system ['touch {canary}']")
+    with pytest.raises(ArgumentError, match=r"args\.yml holds more than plain settings.*--trusted"):
+        find_run(tmp_path / "model.zip", "CartPole-v1")
+    assert not canary.exists()
+
+
+def test_files_that_can_only_be_unpickled_are_refused_unless_trusted(tmp_path: Path) -> None:
+    PPO("MlpPolicy", "CartPole-v1").save(tmp_path / "model.zip")
+    with pytest.raises(ArgumentError, match="a file of ppo can only be unpickled; --trusted"):
+        open_run(find_run(tmp_path / "model.zip", "CartPole-v1", "ppo"), seed=0)
+    model, _ = open_run(find_run(tmp_path / "model.zip", "CartPole-v1", "ppo", trusted=True), seed=0)
+    assert isinstance(model, PPO)
+    with pytest.raises(ArgumentError, match=r"which only unpickling can read.*--trusted"):
+        open_run(find_run(tmp_path / "model.zip", "CartPole-v1"), seed=0)

@@ -128,7 +128,7 @@ class EvaluationRecorder(BaseCallback):
         normalizer = self.model.get_vec_normalize_env()
         if normalizer is not None:
             normalizer.save(str(settings[0] / "vecnormalize.pkl"))  # rl_zoo3 writes the same file at the end
-        return make_environments(settings[0].name, settings[0], self.first_seed, n_envs=self.n_episodes)
+        return make_environments(settings[0].name, settings[0], self.first_seed, n_envs=self.n_episodes, trusted=True)
 
 
 def play_on_seeds(model: BaseAlgorithm, env: VecEnv, first_seed: int, n_episodes: int) -> tuple[list[float], list[int]]:

@@ -1,0 +1,1 @@
+"""What a saved file holds, shown without running any of it."""

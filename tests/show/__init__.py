@@ -1,0 +1,1 @@
+"""Tests of what saved files are said to hold."""
