@@ -2104,7 +2104,19 @@ RELIABILITY = [
             'if digests != run.get("sha256") or',
             "if",
         ),
-        ("old-file-overwritten", "a checkpoint overwrites the old one", "with unfinished.open", "with path.open"),
+        (
+            "old-file-overwritten",
+            "a checkpoint overwrites the old one",
+            'with unfinished.open("xb")',
+            'with path.open("wb")',
+        ),
+        ("unreadable-written", "a checkpoint written that cannot be read", "if len(run) > LARGEST_STATE:", "if False:"),
+        (
+            "writers-meet",
+            "two processes write one unfinished file",
+            "{secrets.token_hex(4)}.writing",
+            "00000000.writing",
+        ),
     ),
 ]
 
