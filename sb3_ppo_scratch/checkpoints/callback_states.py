@@ -1,71 +1,99 @@
 """The state of callbacks: what they have counted and found, and the random generators of their environments.
 
-What is here: finding all callbacks below one, reading and writing what they keep. What is not: SB3's and rl_zoo3's
-callbacks themselves. A callback of one's own may say by `get_state` and `set_state` what it keeps; else it is every
-attribute that is made of numbers and arrays.
+What is here: reading and writing what callbacks keep, and warnings of what cannot be kept. What is not: which of their
+attributes that is (`callback_attributes.py`), and SB3's and rl_zoo3's callbacks themselves.
 """
 
+import reprlib
 import warnings
-from collections.abc import Iterator
 from typing import Any
+from weakref import WeakValueDictionary
 
+import gymnasium as gym
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_ppo_scratch.checkpoints.callback_attributes import callbacks_below, constructor_arguments, sort_attributes
 from sb3_ppo_scratch.checkpoints.environment_states import read_generators, write_generators
-from sb3_ppo_scratch.checkpoints.state_tree import State, is_state
-
-NOT_KEPT = ("model", "parent", "locals", "globals", "verbose", "training_env")
-"""What a callback is given anew each time."""
+from sb3_ppo_scratch.checkpoints.state_tree import State, encode, is_state
+from sb3_ppo_scratch.errors import ArgumentTypeError
 
 KEEP_NOTHING = (CallbackList, ConvertCallback, ProgressBarCallback)
 """Callbacks that may be there or not."""
-
-
-def callbacks_below(callback: BaseCallback) -> Iterator[BaseCallback]:
-    """List a callback and all that it calls, in a fixed order.
-
-    Args:
-        callback: The outermost.
-
-    Yields:
-        Each.
-    """
-    yield callback
-    for name, value in sorted(vars(callback).items()):
-        if name not in NOT_KEPT:
-            for each in value if isinstance(value, list) else [value]:
-                if isinstance(each, BaseCallback):
-                    yield from callbacks_below(each)
+WARNED: WeakValueDictionary[int, BaseCallback] = WeakValueDictionary()
+"""The outermost callbacks of runs in which a warning has said what cannot be kept, by identity."""
 
 
 def read_callbacks(callback: BaseCallback) -> State:
-    """Read what callbacks keep.
+    """Read what callbacks keep, and warn, once in a run, of what they hold and no checkpoint can.
 
     Args:
         callback: The outermost.
 
     Returns:
         The state of each, with its class's name.
+
+    Raises:
+        ArgumentTypeError: If a `get_state` returns what no checkpoint can hold.
     """
-    return [{"name": type(each).__name__, **_read(each)} for each in callbacks_below(callback)]
+    states, lost = [], []
+    for each in callbacks_below(callback):
+        name = type(each).__name__
+        state, lost_here = _read(each)
+        states.append({"name": name, **state})
+        lost += [f"`{attribute}` of {name}" for attribute in lost_here]
+    if lost and WARNED.get(id(callback)) is not callback:
+        WARNED[id(callback)] = callback
+        warnings.warn(
+            f"A checkpoint cannot hold {', '.join(lost)}: in a run that goes on from it, this begins anew. If it "
+            "matters, give the callback `get_state`, which returns it as numbers, text and arrays in lists and dicts, "
+            "and `set_state`, which takes that.",
+            stacklevel=2,
+        )
+    return states
 
 
-def _read(callback: Any) -> dict[str, State]:
-    """Read what one callback keeps."""
-    if callable(getattr(callback, "get_state", None)):
-        return {"own": callback.get_state()}
-    attributes = {name: value for name, value in vars(callback).items() if name not in NOT_KEPT}
-    return {
-        "values": {name: value for name, value in attributes.items() if is_state(value) and not isinstance(value, str)},
-        "generators": {
-            name: read_generators(value) for name, value in attributes.items() if _is_own_env(callback, value)
-        },
-    }
+def _read(callback: Any) -> tuple[dict[str, State], list[str]]:
+    """Read what one callback keeps, and name what it cannot.
+
+    Raises:
+        ArgumentTypeError: If its `get_state` returns what no checkpoint can hold.
+    """
+    attributes = sort_attributes(callback)
+    generators = {place: _read_generators(env) for place, env in attributes.environments.items()}
+    state = {"values": attributes.values, "generators": generators}
+    if not _has_own(callback):
+        return state, [*attributes.lost, *(place for place, found in generators.items() if found is None)]
+    own = callback.get_state()
+    if not is_state(own):
+        raise ArgumentTypeError(f"`get_state` of {type(callback).__name__} returns what no checkpoint can hold: {own}")
+    return {**state, "own": own}, []
+
+
+def _has_own(callback: Any) -> bool:
+    """Tell whether a callback says itself what else it keeps."""
+    return all(callable(getattr(callback, name, None)) for name in ("get_state", "set_state"))
+
+
+def _read_generators(env: gym.Env[Any, Any] | VecEnv) -> State:
+    """Read the random generators of a callback's environments, which are between episodes; None: they have none."""
+    if isinstance(env, VecEnv):
+        found = read_generators(env)
+        return None if found["states"] is None else found
+    generator = env.unwrapped.np_random
+    return generator if is_state(generator) else None
+
+
+def _write_generators(env: gym.Env[Any, Any] | VecEnv, state: State) -> None:
+    """Set them."""
+    if isinstance(env, VecEnv):
+        write_generators(env, state)
+    else:
+        env.unwrapped.np_random = state
 
 
 def write_callbacks(callback: BaseCallback, states: State) -> None:
-    """Give callbacks what others have kept, and warn if they are not the same ones.
+    """Give callbacks what others have kept, and warn if they are not the same ones or made otherwise.
 
     Args:
         callback: The outermost of new ones.
@@ -74,11 +102,11 @@ def write_callbacks(callback: BaseCallback, states: State) -> None:
     left: dict[str, list[State]] = {}
     for state in states:
         left.setdefault(state["name"], []).append(state)
-    new = []
+    new, changed = [], []
     for each in callbacks_below(callback):
         name = type(each).__name__
         if left.get(name):
-            _write(each, left[name].pop(0))
+            changed += _write(each, left[name].pop(0))
         elif type(each) not in KEEP_NOTHING:
             new.append(name)
     missing = [name for name, others in left.items() if others and name not in {kind.__name__ for kind in KEEP_NOTHING}]
@@ -88,19 +116,30 @@ def write_callbacks(callback: BaseCallback, states: State) -> None:
             "the same unless they have a part in it.",
             stacklevel=2,
         )
+    if changed:
+        warnings.warn(
+            f"The run goes on with its own values, not with those that new callbacks have: {'; '.join(changed)}.",
+            stacklevel=2,
+        )
 
 
-def _write(callback: Any, state: State) -> None:
-    """Give one callback what another has kept."""
-    if "own" in state:
-        callback.set_state(state["own"])
-        return
+def _write(callback: Any, state: State) -> list[str]:
+    """Give one callback what another has kept, and say which arguments of its constructor that changes."""
+    given, before = constructor_arguments(type(callback)), vars(callback).copy()
+    changed = [
+        f"`{name}` of {type(callback).__name__} is {reprlib.repr(value)}, not {reprlib.repr(before[name])}"
+        for name, value in state["values"].items()
+        if name in given and name in before and not _are_same(before[name], value)
+    ]
     vars(callback).update(state["values"])
-    for name, generators in state["generators"].items():
-        if _is_own_env(callback, vars(callback).get(name)):
-            write_generators(vars(callback)[name], generators)
+    for place, env in sort_attributes(callback).environments.items():
+        if state["generators"].get(place) is not None:
+            _write_generators(env, state["generators"][place])
+    if "own" in state and _has_own(callback):
+        callback.set_state(state["own"])
+    return changed
 
 
-def _is_own_env(callback: BaseCallback, value: Any) -> bool:
-    """Tell whether something is a callback's environments, not those of training, which others look after."""
-    return isinstance(value, VecEnv) and value.unwrapped is not callback.training_env.unwrapped
+def _are_same(one: Any, other: State) -> bool:
+    """Tell whether two values are the same to the last bit."""
+    return is_state(one) and encode(one) == encode(other)

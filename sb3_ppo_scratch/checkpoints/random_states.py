@@ -1,7 +1,7 @@
-"""The states of all random generators that learning draws from.
+"""The states of random generators: the global ones that learning draws from, and those that someone holds.
 
-What is here: reading and setting Python's, NumPy's and torch's, and those of `numpy.random.Generator`s. What is not:
-which generators environments have (`environment_states.py`).
+What is here: Python's, NumPy's and torch's, read and made or set. What is not: which generators environments have
+(`environment_states.py`).
 """
 
 import random
@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import torch as th
 
-from sb3_ppo_scratch.checkpoints.state_tree import State, StateError
-
 BIT_GENERATORS = {
     kind.__name__: kind
     for kind in (np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64)
@@ -19,40 +17,77 @@ BIT_GENERATORS = {
 """NumPy's, by name: what a checkpoint may name."""
 
 
-def read_random_states() -> State:
-    """Read the states of Python's, NumPy's and torch's global generators, GPUs' included.
+def read_random_states() -> dict[str, Any]:
+    """Read the states of Python's, NumPy's and torch's global generators, GPUs' included if they are in use.
 
     Returns:
         All of them.
     """
-    version, words, gauss = random.getstate()
-    _, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {
-        "python": {"version": version, "words": np.array(words, dtype=np.uint32), "gauss": gauss},
-        "numpy": {"keys": keys, "position": position, "has_gauss": has_gauss, "cached": cached},
+        "python": read_python(random),
+        "numpy": np.random.get_state(legacy=False),
         "torch": th.get_rng_state(),
-        "cuda": th.cuda.get_rng_state_all() if th.cuda.is_available() else [],
+        "cuda": th.cuda.get_rng_state_all() if _is_cuda_in_use() else [],
     }
 
 
-def write_random_states(state: State) -> None:
+def write_random_states(state: dict[str, Any]) -> None:
     """Set them.
 
     Args:
-        state: What `read_random_states` has read. GPUs that are not there are left out.
+        state: What `read_random_states` has read. GPUs that are not there or not in use are left out.
     """
-    python, numpy = state["python"], state["numpy"]
-    random.setstate((python["version"], tuple(map(int, python["words"])), python["gauss"]))
-    np.random.set_state(
-        ("MT19937", numpy["keys"], int(numpy["position"]), int(numpy["has_gauss"]), float(numpy["cached"]))
-    )
+    write_python(random, state["python"])
+    np.random.set_state(state["numpy"])
     th.set_rng_state(state["torch"])
-    for device, cuda in enumerate(state["cuda"][: th.cuda.device_count() if th.cuda.is_available() else 0]):
+    for device, cuda in enumerate(state["cuda"][: th.cuda.device_count() if _is_cuda_in_use() else 0]):
         th.cuda.set_rng_state(cuda, device)
 
 
-def read_generator(generator: np.random.Generator) -> State:
-    """Read the state of one generator.
+def _is_cuda_in_use() -> bool:
+    """Tell whether anything has used a GPU; asking for the state of its generator would start CUDA."""
+    return bool(th.cuda.is_initialized())  # type: ignore[no-untyped-call]
+
+
+def read_python(generator: Any) -> dict[str, Any]:
+    """Read one of Python's generators.
+
+    Args:
+        generator: A `random.Random`, or the module itself.
+
+    Returns:
+        Its state.
+    """
+    version, words, gauss = generator.getstate()
+    return {"version": version, "words": np.array(words, dtype=np.uint32), "gauss": gauss}
+
+
+def write_python(generator: Any, state: dict[str, Any]) -> None:
+    """Let one of Python's generators go on where another was.
+
+    Args:
+        generator: A `random.Random`, or the module itself.
+        state: That one's state.
+    """
+    generator.setstate((state["version"], tuple(map(int, state["words"])), state["gauss"]))
+
+
+def make_python(state: dict[str, Any]) -> random.Random:
+    """Make one of Python's generators that goes on where another was.
+
+    Args:
+        state: That one's state.
+
+    Returns:
+        The new one.
+    """
+    generator = random.Random()
+    write_python(generator, state)
+    return generator
+
+
+def read_generator(generator: np.random.Generator) -> dict[str, Any]:
+    """Read the state of one of NumPy's generators.
 
     Args:
         generator: It.
@@ -61,11 +96,11 @@ def read_generator(generator: np.random.Generator) -> State:
         Its state.
     """
     state: Any = generator.bit_generator.state
-    return state
+    return dict(state)
 
 
-def make_generator(state: State) -> np.random.Generator:
-    """Make a generator that goes on where another was.
+def make_generator(state: dict[str, Any]) -> np.random.Generator:
+    """Make one of NumPy's generators that goes on where another was.
 
     Args:
         state: That one's state.
@@ -74,10 +109,50 @@ def make_generator(state: State) -> np.random.Generator:
         The new one.
 
     Raises:
-        StateError: If it is of no kind that NumPy has.
+        ValueError: If it is of no kind that NumPy has.
     """
-    if not isinstance(state, dict) or state.get("bit_generator") not in BIT_GENERATORS:
-        raise StateError("no state of a random generator")
-    bit_generator: Any = BIT_GENERATORS[state["bit_generator"]]()
+    bit_generator = _make_bits(state)
     bit_generator.state = state
     return np.random.Generator(bit_generator)
+
+
+def make_random_state(state: dict[str, Any]) -> np.random.RandomState:
+    """Make one of NumPy's older generators that goes on where another was.
+
+    Args:
+        state: What that one's `get_state(legacy=False)` says.
+
+    Returns:
+        The new one.
+
+    Raises:
+        ValueError: If it is of no kind that NumPy has.
+    """
+    generator = np.random.RandomState(_make_bits(state))
+    generator.set_state(state)
+    return generator
+
+
+def make_torch_generator(state: th.Tensor) -> th.Generator:
+    """Make one of torch's generators that goes on where another was.
+
+    Args:
+        state: That one's state, bytes.
+
+    Returns:
+        The new one, on the CPU.
+    """
+    generator = th.Generator()
+    generator.set_state(state)
+    return generator
+
+
+def _make_bits(state: Any) -> Any:
+    """Make the source of bits that a generator's state names.
+
+    Raises:
+        ValueError: If NumPy has none of this name.
+    """
+    if not isinstance(state, dict) or state.get("bit_generator") not in BIT_GENERATORS:
+        raise ValueError("no state of a random generator")
+    return BIT_GENERATORS[state["bit_generator"]]()

@@ -1,33 +1,40 @@
-"""State as data: numbers, text, arrays and tensors in lists and dicts, written as JSON beside the arrays' bytes.
+"""State as data: numbers, text, arrays and what is made of them, written as JSON beside the arrays' bytes.
 
-What is here: both directions, exact to the bit, and nothing that could run code. What is not: the file
-(`checkpoint_file.py`), and what belongs to a run (`run_state.py`).
+What is here: both directions, exact to the bit, and nothing that could run code. What is not: kinds that are made of
+simpler ones (`state_kinds.py`), the file (`checkpoint_file.py`), and what belongs to a run (`run_state.py`).
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch as th
 
+from sb3_ppo_scratch.checkpoints.state_kinds import KINDS, NAMES
 from sb3_ppo_scratch.errors import ArgumentTypeError
 
 State = Any
-"""None, bool, int, float, str, a NumPy scalar or array of numbers, a CPU tensor, or a list, tuple or dict of these."""
-KINDS = "biufc"
+"""None, bool, int, float, str, a NumPy scalar or array of numbers, a tensor, or a list, a dict or one of `KINDS` of
+these. Each comes back as the type that it was, not as a relative of it. Tensors come back on the CPU and without
+gradients, arrays dense with their axes in the same order in memory, and what was held twice is there twice."""
+NUMBERS = "biufc"
 """Of arrays' types: booleans, integers and floating-point numbers."""
 PLAIN = (bool, int, float, str, type(None))
 """What JSON knows itself. Python's JSON keeps every bit of a float, and knows NaN, infinities and long integers."""
-
-
+LONGEST_INTEGER = 2048
+"""Bits; Python may refuse to write longer ones as text."""
+DEEPEST = 50
+"""Lists within lists. More of them could be written, and not be read where less of Python's stack is left."""
 LONG = 16
-"""Longer lists of floats are written as arrays; those of a monitor have one for each episode."""
+"""Longer lists of numbers of one type are written as arrays; those of a monitor have one for each episode."""
 ARRAYS: dict[str, Callable[[np.ndarray], State]] = {
     "array": lambda array: array,
     "scalar": lambda array: array[()],
     "tensor": th.from_numpy,
-    "floats": lambda array: array.tolist(),
+    "bfloat16": lambda array: th.from_numpy(array).view(th.bfloat16),
+    "numbers": lambda array: array.tolist(),
+    "scalars": list,
 }
 """What is written as bytes, and what becomes of them."""
 
@@ -45,13 +52,11 @@ def is_state(value: Any) -> bool:
     Returns:
         Whether it is a `State`.
     """
-    if isinstance(value, list | tuple):
-        return all(is_state(each) for each in value)
-    if isinstance(value, Mapping):
-        return all(isinstance(key, int | str) and is_state(each) for key, each in value.items())
-    if isinstance(value, np.ndarray | np.generic):
-        return value.dtype.kind in KINDS
-    return isinstance(value, (*PLAIN, th.Tensor))
+    try:
+        _to_json(value, None, ())
+    except ArgumentTypeError:
+        return False
+    return True
 
 
 def encode(state: State) -> tuple[str, bytes]:
@@ -64,59 +69,93 @@ def encode(state: State) -> tuple[str, bytes]:
         JSON, and the bytes of all arrays, one behind the other.
 
     Raises:
-        ArgumentTypeError: If something in it is none of the types above.
+        ArgumentTypeError: If something in it is none of the types above, is nested too deeply, or holds itself.
     """
     data = bytearray()
-    return json.dumps(_to_json(state, data), separators=(",", ":")), bytes(data)
+    return json.dumps(_to_json(state, data, ()), separators=(",", ":")), bytes(data)
 
 
-def _to_json(value: State, data: bytearray) -> Any:
+def _to_json(value: State, data: bytearray | None, above: tuple[int, ...]) -> Any:
     """Turn a value into what JSON knows; each list says first what it stands for.
+
+    Args:
+        value: It.
+        data: Takes the arrays' bytes; None: they are not wanted.
+        above: Identities of what the value lies in.
 
     Raises:
         ArgumentTypeError: If the value is no `State`.
     """
-    if type(value) in PLAIN:
+    kind = type(value)
+    if kind in PLAIN and not (kind is int and value.bit_length() > LONGEST_INTEGER):
         return value
-    if isinstance(value, Mapping):
-        return ["dict", *([_check_key(key), _to_json(each, data)] for key, each in value.items())]
-    kind = _kind_of_array(value)
-    if kind is not None:
-        array = value.detach().cpu().numpy() if isinstance(value, th.Tensor) else np.asarray(value)
-        return [kind, *_store(array, data)]
-    if isinstance(value, list | tuple):
-        return ["list" if isinstance(value, list) else "tuple", *(_to_json(each, data) for each in value)]
-    raise ArgumentTypeError(f"a checkpoint holds numbers, text and arrays in lists and dicts, not {type(value)}.")
+    named = _as_array(value)
+    if named is not None:
+        return [named[0], *_store(named[1], data)]
+    if len(above) == DEEPEST or id(value) in above:
+        raise ArgumentTypeError(f"a checkpoint holds no lists and dicts in themselves or more than {DEEPEST} deep.")
+    above = (*above, id(value))
+    if kind is list:
+        return ["list", *(_to_json(each, data, above) for each in value)]
+    if kind is dict:
+        return ["dict", *([_to_json(key, data, above), _to_json(each, data, above)] for key, each in value.items())]
+    if kind in NAMES:
+        name = NAMES[kind]
+        return [name, _to_json(KINDS[name].take_apart(value), data, above)]
+    raise ArgumentTypeError(f"a checkpoint holds numbers, text, arrays and what is made of them, not {kind}.")
 
 
-def _kind_of_array(value: Any) -> str | None:
-    """Say how a value is written as bytes; None: it is not."""
-    if isinstance(value, th.Tensor):
-        return "tensor"
-    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in KINDS:
-        return "array" if isinstance(value, np.ndarray) else "scalar"
-    if type(value) is list and len(value) > LONG and set(map(type, value)) == {float}:
-        return "floats"
+def _as_array(value: Any) -> tuple[str, np.ndarray] | None:
+    """Say how a value is written as bytes, and which; None: it is not."""
+    kind = type(value)
+    if kind is th.Tensor:
+        return _tensor_as_array(value.detach())
+    if kind is np.ndarray:
+        return ("array", value) if value.dtype.kind in NUMBERS else None
+    if isinstance(value, np.generic):
+        return ("scalar", np.asarray(value)) if kind is value.dtype.type and value.dtype.kind in NUMBERS else None
+    return _list_as_array(value) if kind is list and len(value) > LONG else None
+
+
+def _tensor_as_array(tensor: th.Tensor) -> tuple[str, np.ndarray] | None:
+    """Say how a tensor is written; None: it is of a type or a layout that NumPy does not have (sparse, say)."""
+    is_short = tensor.dtype is th.bfloat16
+    try:
+        plain = tensor.cpu().resolve_conj().resolve_neg()
+        return "bfloat16" if is_short else "tensor", (plain.view(th.int16) if is_short else plain).numpy()
+    except (TypeError, RuntimeError):
+        return None
+
+
+def _list_as_array(values: list[Any]) -> tuple[str, np.ndarray] | None:
+    """Say how a list of numbers of one type is written; None: it is none, or its integers are too long."""
+    kinds = set(map(type, values))
+    kind = kinds.pop()
+    if kinds:
+        return None
+    if kind in (bool, float):
+        return "numbers", np.array(values, dtype=kind)
+    if kind is int:
+        try:
+            return "numbers", np.array(values, dtype=np.int64)
+        except OverflowError:
+            return None
+    if issubclass(kind, np.generic):
+        scalars = np.array(values)
+        return ("scalars", scalars) if scalars.dtype.kind in NUMBERS and scalars.dtype.type is kind else None
     return None
 
 
-def _check_key(key: Any) -> int | str:
-    """Refuse keys that JSON would change.
+def _store(array: np.ndarray, data: bytearray | None) -> list[Any]:
+    """Append an array's bytes, and say its type, its shape, its place, and the order of its axes if it is not C's.
 
-    Raises:
-        ArgumentTypeError: If the key is neither an integer nor text.
+    The order matters: convolutions round otherwise over transposed images.
     """
-    if type(key) not in (int, str):
-        raise ArgumentTypeError(f"a checkpoint's dicts have integers or text as keys, not {key!r}.")
-    checked: int | str = key
-    return checked
-
-
-def _store(array: np.ndarray, data: bytearray) -> tuple[str, list[int], int]:
-    """Append an array's bytes, and say its type, shape and place."""
-    place = len(data)
-    data += array.tobytes()
-    return array.dtype.str, list(array.shape), place
+    order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+    said = [array.dtype.str, list(array.shape), 0 if data is None else len(data)]
+    if data is not None:
+        data += array.transpose(order).tobytes()
+    return said if order == list(range(array.ndim)) else [*said, order]
 
 
 def decode(text: str, data: bytes) -> State:
@@ -136,8 +175,8 @@ def decode(text: str, data: bytes) -> State:
         return _from_json(json.loads(text), memoryview(data))
     except StateError:
         raise
-    except (ValueError, TypeError, IndexError, KeyError, RecursionError, OverflowError) as error:
-        raise StateError(f"no state of a run: {error}") from error
+    except Exception as error:  # what is put together from wrong parts raises all kinds
+        raise StateError(f"no state of a run: {error or type(error).__name__}") from error
 
 
 def _from_json(value: Any, data: memoryview) -> State:
@@ -149,24 +188,28 @@ def _from_json(value: Any, data: memoryview) -> State:
     if not isinstance(value, list):
         return value
     kind, *content = value
-    if kind in ("list", "tuple"):
-        items = [_from_json(each, data) for each in content]
-        return items if kind == "list" else tuple(items)
+    if kind == "list":
+        return [_from_json(each, data) for each in content]
     if kind == "dict":
-        return {key: _from_json(each, data) for key, each in content}
-    if kind not in ARRAYS:
+        return {_from_json(key, data): _from_json(each, data) for key, each in content}
+    if kind in ARRAYS:
+        return ARRAYS[kind](_load(*content, data=data))
+    if kind not in KINDS:
         raise StateError(f"no state of a run: unknown kind {kind!r}")
-    return ARRAYS[kind](_load(*content, data=data))
+    (parts,) = content
+    return KINDS[kind].put_together(_from_json(parts, data))
 
 
-def _load(type_name: str, shape: list[int], place: int, *, data: memoryview) -> np.ndarray:
+def _load(
+    type_name: str, shape: list[int], place: int, order: list[int] | None = None, *, data: memoryview
+) -> np.ndarray:
     """Copy an array of the given shape out of the bytes; no more memory is taken than it has bytes there.
 
     Raises:
         StateError: If it is none of numbers, or does not lie within the bytes.
     """
     dtype = np.dtype(type_name)
-    if dtype.kind not in KINDS or dtype.hasobject:
+    if dtype.kind not in NUMBERS or dtype.hasobject:
         raise StateError(f"no state of a run: an array of {type_name!r}")
     size = dtype.itemsize
     for length in shape:
@@ -175,4 +218,7 @@ def _load(type_name: str, shape: list[int], place: int, *, data: memoryview) -> 
         size *= length
     if type(place) is not int or place < 0 or place + size > len(data):
         raise StateError(f"no state of a run: an array of {size} bytes at {place} in {len(data)}")
-    return np.frombuffer(data[place : place + size], dtype=dtype).reshape(shape).copy()
+    flat = np.frombuffer(data[place : place + size], dtype=dtype)
+    if order is None:
+        return flat.reshape(shape).copy()
+    return flat.reshape([shape[axis] for axis in order]).copy().transpose(np.argsort(order))

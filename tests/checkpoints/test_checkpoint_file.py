@@ -5,6 +5,7 @@ import io
 import json
 import os
 import resource
+import stat
 import zipfile
 from pathlib import Path
 
@@ -182,3 +183,69 @@ def test_a_file_that_may_not_grow_leaves_the_old_one(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert path.read_bytes() == b"old"
     assert [each.name for each in tmp_path.iterdir()] == ["checkpoint.zip"]
+
+
+def test_two_writers_of_one_file_do_not_meet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path, fsync = tmp_path / "checkpoint.zip", os.fsync
+
+    def write_another(descriptor: int) -> None:
+        monkeypatch.setattr(os, "fsync", fsync)
+        write_safely(path, b"second, which is longer")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", write_another)
+    write_safely(path, b"first")
+    assert path.read_bytes() == b"first"
+    assert [each.name for each in tmp_path.iterdir()] == ["checkpoint.zip"]
+
+
+def test_what_killed_writers_have_left_is_removed_after_a_while(tmp_path: Path) -> None:
+    left, living, others = (
+        tmp_path / f"rl_model_5_steps.zip.{middle}writing" for middle in ("0123abcd.", "89abcdef.", "notes-of-mine.")
+    )
+    for path in (left, living, others):
+        path.write_bytes(b"PK")
+    for path in (left, others):
+        os.utime(path, (0, 0))
+    write_safely(tmp_path / "checkpoint.zip", b"whole")
+    assert {each.name for each in tmp_path.iterdir()} == {"checkpoint.zip", living.name, others.name}
+
+
+@pytest.mark.parametrize("call", ["fsync", "open"])
+def test_a_folder_that_cannot_be_synchronised_is_no_failure(
+    call: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fsync = os.fsync
+
+    def fail_for_folders(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(22, "Invalid argument")
+        fsync(descriptor)
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, call, {"fsync": fail_for_folders, "open": refuse}[call])
+    write_safely(tmp_path / "checkpoint.zip", b"whole")
+    monkeypatch.undo()
+    assert (tmp_path / "checkpoint.zip").read_bytes() == b"whole"
+
+
+def test_files_have_the_usual_permissions(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_safely(tmp_path / "checkpoint.zip", b"whole")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "checkpoint.zip").stat().st_mode) == 0o640
+
+
+def test_no_file_is_written_that_could_not_be_read(model: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint_file, "LARGEST_STATE", 2000)
+    history = {
+        "callbacks": [{"values": {"n": 1}}, {"values": {"n": 2, "history": ["text"] * 300}}],
+        "more": [1.5] * 999,
+    }
+    with pytest.raises(OSError, match=r"at most 2000 bytes as text, not \d+; most is 'callbacks/1/values/history'"):
+        pack(model, history)
+    assert unpack(pack(model, {"history": [1.5] * 10_000}))["history"] == [1.5] * 10_000

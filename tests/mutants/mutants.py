@@ -57,6 +57,8 @@ SEED_RUNS = "tests/tutorial/test_runs.py"
 DRAWING = "tests/tutorial/test_drawing.py"
 RESUME = "tests/checkpoints/test_resume.py"
 CHECKPOINT_FILE = "tests/checkpoints/test_checkpoint_file.py"
+STATE_TREE = "tests/checkpoints/test_state_tree.py"
+CALLBACK_STATES = "tests/checkpoints/test_callback_states.py"
 
 
 @dataclass(frozen=True)
@@ -2051,6 +2053,53 @@ RELIABILITY = [
         ),
     ),
     *mistakes_in(
+        "checkpoints.state_tree",
+        (STATE_TREE,),
+        (
+            "order-of-axes-forgotten",
+            "images that were transposed lie otherwise in memory on resuming, and convolutions round otherwise",
+            "order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))",
+            "order = list(range(array.ndim))",
+        ),
+    ),
+    *mistakes_in(
+        "checkpoints.random_states",
+        (STATE_TREE,),
+        (
+            "cuda-started-by-asking",
+            "CUDA started by reading a checkpoint",
+            "return bool(th.cuda.is_initialized())  # type: ignore[no-untyped-call]",
+            "return th.cuda.is_available()",
+        ),
+    ),
+    *mistakes_in(
+        "checkpoints.callback_attributes",
+        (CALLBACK_STATES,),
+        ("endless-rings", "callbacks that hold each other listed for ever", "if id(callback) in seen:", "if False:"),
+        (
+            "models-state-kept-twice",
+            "a callback's view of the model's own buffers becomes a copy on resuming",
+            " or id(value) in of_run:",
+            ":",
+        ),
+    ),
+    *mistakes_in(
+        "checkpoints.callback_states",
+        (CALLBACK_STATES,),
+        (
+            "evaluations-generators-forgotten",
+            "evaluation draws other episodes on resuming",
+            '_write_generators(env, state["generators"][place])',
+            "pass",
+        ),
+        (
+            "old-settings-said-nowhere",
+            "arguments of callbacks changed without a word",
+            "if name in given and name in before and not _are_same(before[name], value)",
+            "if False",
+        ),
+    ),
+    *mistakes_in(
         "checkpoints.checkpoint_file",
         (CHECKPOINT_FILE,),
         (
@@ -2059,7 +2108,19 @@ RELIABILITY = [
             'if digests != run.get("sha256") or',
             "if",
         ),
-        ("old-file-overwritten", "a checkpoint overwrites the old one", "with unfinished.open", "with path.open"),
+        (
+            "old-file-overwritten",
+            "a checkpoint overwrites the old one",
+            'with unfinished.open("xb")',
+            'with path.open("wb")',
+        ),
+        ("unreadable-written", "a checkpoint written that cannot be read", "if len(run) > LARGEST_STATE:", "if False:"),
+        (
+            "writers-meet",
+            "two processes write one unfinished file",
+            "{secrets.token_hex(4)}.writing",
+            "00000000.writing",
+        ),
     ),
 ]
 
