@@ -10,6 +10,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import wrappers
+from gymnasium.envs.toy_text.blackjack import BlackjackEnv
+from gymnasium.envs.toy_text.cliffwalking import CliffWalkingEnv
+from gymnasium.envs.toy_text.frozen_lake import FrozenLakeEnv
+from gymnasium.envs.toy_text.taxi import TaxiEnv
 from rl_zoo3.wrappers import (
     ActionNoiseWrapper,
     ActionSmoothingWrapper,
@@ -177,16 +181,23 @@ def test_all_of_gymnasiums_wrappers_are_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("env_id", "options"),
+    "make_env",
     [
-        ("FrozenLake-v1", {}),
-        ("CliffWalkingSlippery-v1", {}),
-        ("Taxi-v3", {"is_rainy": True, "fickle_passenger": True}),
-        ("Blackjack-v1", {}),
+        FrozenLakeEnv,
+        partial(CliffWalkingEnv, is_slippery=True),
+        partial(TaxiEnv, is_rainy=True, fickle_passenger=True),
+        BlackjackEnv,
     ],
 )
-def test_toy_texts_go_on_in_the_middle_of_an_episode(env_id: str, options: dict[str, Any]) -> None:
-    assert_goes_on(partial(two, env_id, wrappers.FlattenObservation, **options))
+def test_toy_texts_go_on_in_the_middle_of_an_episode(make_env: Any) -> None:
+    assert_goes_on(partial(two, make_env, lambda env: wrappers.TimeLimit(wrappers.FlattenObservation(env), 30)))
+
+
+@pytest.mark.parametrize(
+    ("env_id", "options"), [("LunarLander-v3", {"enable_wind": True}), ("BipedalWalkerHardcore-v3", {})]
+)
+def test_box2d_keeps_nothing_beyond_a_reset(env_id: str, options: dict[str, Any]) -> None:
+    assert_goes_on(partial(two, env_id, wrappers.NormalizeReward, **options), anew=True)
 
 
 def test_shared_statistics_stay_shared() -> None:
@@ -517,16 +528,12 @@ def test_films_are_counted_and_none_is_begun_by_going_on(tmp_path: Path) -> None
     def film(env: Any) -> Env:
         return wrappers.RecordVideo(env, str(tmp_path), episode_trigger=lambda episode: episode == 0)
 
-    def make(is_first: bool) -> VecEnv:
-        env = two("CartPole-v1", film, render_mode="rgb_array")
-        env.set_attr("recording", is_first)
-        return env
-
-    env, other = make(True), make(False)
+    env, other = (two("CartPole-v1", film, render_mode="rgb_array") for _ in range(2))
     env.env_method("set_wrapper_attr", "episode_id", 3)
     write_environments(other, decode(*encode(read_environments(env))))
     assert other.get_attr("episode_id") == [3, 3]
-    assert other.env_method("get_wrapper_attr", "recorded_frames") == [[], []]
+    assert other.get_attr("recording") == [False, False]
+    other.close()
     assert not list(tmp_path.iterdir())
 
 
