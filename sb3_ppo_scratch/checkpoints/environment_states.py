@@ -62,16 +62,17 @@ def read_environments(env: VecEnv) -> State:
         env: The environments.
 
     Returns:
-        Their state.
+        Their state; in it, as `["attributes"]["episode_returns"]`, what each environment's `Monitor` has written down.
     """
     surveys = _survey(env)
     _warn_of_losses(env, _list(name for each in surveys for name in each.forgetful))
+    environments = [
+        {"layers": each.layers, "states": _read_one(env, index, each.layers)} for index, each in enumerate(surveys[1:])
+    ]
     return {
         "vector_layers": {"layers": surveys[0].layers, "states": read(vector_layers(env))},
-        "environments": [
-            {"layers": each.layers, "states": _read_one(env, index, each.layers)}
-            for index, each in enumerate(surveys[1:])
-        ],
+        "environments": environments,
+        "attributes": {"episode_returns": [_monitored_returns(**each) for each in environments]},
         "generators": None if any(each.unreadable for each in surveys) else read_generators(env),
     }
 
@@ -201,6 +202,15 @@ def _write_one(env: VecEnv, index: int, layers: list[str], states: list[State]) 
         env.env_method(METHODS[1], *states, indices=index)
     else:
         call_with_environment(env, index, write_environment, states)
+
+
+def _monitored_returns(layers: list[str], states: list[State]) -> list[float]:
+    """Find the returns of an environment's episodes; if there is no `Monitor`, there are none."""
+    for name, state in zip(layers, states, strict=False):
+        if name == "Monitor":
+            returns: list[float] = state["attributes"]["episode_returns"]
+            return returns
+    return []
 
 
 def _list(names: Iterable[str]) -> str:

@@ -386,6 +386,13 @@ def test_environments_in_no_wrapper_go_on(vec_env: Any, base: type[Counter]) -> 
     assert_goes_on(make, anew=base is Counter).close()
 
 
+def test_a_checkpoint_says_what_monitors_have_written_down() -> None:
+    env = two("CartPole-v1", wrappers.RecordEpisodeStatistics)
+    env.env_method("set_wrapper_attr", "episode_returns", [3.0, 5.0], indices=1)
+    assert read_environments(env)["attributes"]["episode_returns"] == [[], [3.0, 5.0]]
+    assert read_environments(DummyVecEnv([ReadableCounter]))["attributes"]["episode_returns"] == [[]]
+
+
 def test_environments_may_differ_in_their_wrappers() -> None:
     def make() -> VecEnv:
         env = DummyVecEnv([partial(make_one, ReadableCounter), partial(make_one, ReadableCounter, nest)])
