@@ -207,6 +207,29 @@ class NormalizeObservation(
             )
         self.moments = _load_frozen(path, self.moments.shape)
 
+    def get_state(self) -> dict[str, Any] | None:
+        """Say what this wrapper keeps, so that a run that stops can go on with the same statistics.
+
+        Returns:
+            The running statistics, and whether this wrapper has been frozen; None in fixed mode, which keeps nothing.
+        """
+        return None if self.moments is None else {"moments": self.moments.get_state(), "frozen": self._frozen}
+
+    def set_state(self, state: Mapping[str, Any] | None) -> None:
+        """Take over what another wrapper, made in the same way, has kept; shared statistics stay shared.
+
+        Args:
+            state: What `get_state` has returned.
+
+        Raises:
+            ValueError: If the other was in another mode, or its observations had another shape.
+        """
+        if (state is None) != (self.moments is None):
+            raise ValueError(f"state={state!r} is of another mode: one wrapper has running statistics, one has not")
+        if state is not None and self.moments is not None:
+            self.moments.set_state(state["moments"])
+            self._frozen = state["frozen"]
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:

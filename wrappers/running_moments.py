@@ -7,7 +7,7 @@ Here: `RunningMoments`, which knows nothing of environments. Not here: what is d
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +222,29 @@ class RunningMoments:
             return cls.from_values(members["count"].tolist(), members["mean"], members["var"])
         except (TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)!r} holds impossible statistics: {error}") from error
+
+    def get_state(self) -> dict[str, Any]:
+        """Say all that is kept, in types that a checkpoint holds.
+
+        Returns:
+            "count", "mean" and "var", the arrays of shape (*shape), and "frozen".
+        """
+        return {"count": self._count, "mean": self.mean, "var": self.var, "frozen": self._frozen}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Take over what other statistics have said; whoever shares these sees it.
+
+        Args:
+            state: What `get_state` has returned.
+
+        Raises:
+            ValueError: If the shape is another, or the values are impossible.
+        """
+        other = type(self).from_values(state["count"], state["mean"], state["var"])
+        if other.shape != self._shape:
+            raise ValueError(f"state={state!r} has shape {other.shape}, but these statistics have shape {self._shape}")
+        self._count, self._mean, self._var = other._count, other._mean, other._var
+        self._frozen = state["frozen"]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(count={self._count}, mean={self._mean.tolist()}, var={self._var.tolist()})"

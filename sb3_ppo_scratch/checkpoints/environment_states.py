@@ -1,120 +1,44 @@
 """The state of environments: read from them and written into others, or begun anew where it cannot be read.
 
-Everything goes through SB3's `VecEnv` interface (`get_attr`, `env_method`), so that it is the same for environments in
-this process and in workers. Wrappers and environments that are known here are told apart by name; of those that are
-not, `get_state` and `set_state` are called where they have both.
-
-What is here: that, for the whole stack of wrappers. What is not: what becomes of an episode that is cut because its
-environment cannot be read (`run_state.py`).
+What is here: that, for the whole stack of wrappers, through SB3's `VecEnv` interface, so that it is the same for
+environments in this process and in workers. What is not: the state of single layers (`layer_states.py`), and what
+becomes of an episode that is cut because its environment cannot be read (`run_state.py`).
 """
 
 import re
-from typing import Any, NamedTuple
+import warnings
+from collections.abc import Iterable
+from typing import Any
+from weakref import WeakSet
 
-import gymnasium as gym
-from stable_baselines3.common.running_mean_std import RunningMeanStd
-from stable_baselines3.common.vec_env import (
-    VecCheckNan,
-    VecEnv,
-    VecEnvWrapper,
-    VecExtractDictObs,
-    VecFrameStack,
-    VecMonitor,
-    VecNormalize,
-    VecTransposeImage,
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_ppo_scratch.checkpoints.layer_states import (
+    METHODS,
+    Survey,
+    has_own,
+    let_episode_end,
+    name_with_own,
+    read,
+    read_environment,
+    survey,
+    survey_environment,
+    vector_layers,
+    write,
+    write_environment,
 )
-
 from sb3_ppo_scratch.checkpoints.random_states import make_generator, read_generator
+from sb3_ppo_scratch.checkpoints.reach import NO_SUCH_QUESTION, call_with_environment
 from sb3_ppo_scratch.checkpoints.state_tree import State
 from sb3_ppo_scratch.errors import ArgumentError
 
-VECTOR_LAYERS: dict[type[VecEnvWrapper], tuple[str, ...]] = {
-    VecNormalize: ("obs_rms", "ret_rms", "returns", "old_obs", "old_reward"),
-    VecFrameStack: ("stacked_obs.stacked_obs",),
-    VecMonitor: ("episode_returns", "episode_lengths", "episode_count", "t_start"),
-    VecTransposeImage: (),
-    VecExtractDictObs: (),
-    VecCheckNan: (),
-}
-"""SB3's wrappers around vectorised environments, and where their state is."""
-MONITOR = ("rewards", "needs_reset", "episode_returns", "episode_lengths", "episode_times", "total_steps")
-LAYERS: dict[str, tuple[str, ...]] = {
-    "Monitor": (*MONITOR, "current_reset_info", "t_start"),
-    "TimeLimit": ("_elapsed_steps",),
-    "PatchedTimeLimit": ("_elapsed_steps",),
-    "OrderEnforcing": (),
-    "PassiveEnvChecker": (),
-    "ScaleReward": (),
-    "BinAction": (),
-}
-"""Wrappers around single environments, and where their state is; a reset has done the rest. rl_zoo3 has a time limit of
-its own, which it puts in the place of Gymnasium's; classes are not compared, since workers may have the other one."""
-ENVIRONMENTS = {
-    "CartPoleEnv": ("gymnasium.envs.classic_control.cartpole", ("state", "steps_beyond_terminated")),
-    "MountainCarEnv": ("gymnasium.envs.classic_control.mountain_car", ("state",)),
-    "Continuous_MountainCarEnv": ("gymnasium.envs.classic_control.continuous_mountain_car", ("state",)),
-    "PendulumEnv": ("gymnasium.envs.classic_control.pendulum", ("state", "last_u")),
-    "AcrobotEnv": ("gymnasium.envs.classic_control.acrobot", ("state",)),
-}
-"""Gymnasium's classic control: class, module, and where its state is."""
 GENERATOR = "np_random"
-MOMENTS = "running moments"
-"""Marks SB3's `RunningMeanStd`."""
-
-
-class Stack(NamedTuple):
-    """What an environment is made of, as far as it is known."""
-
-    attributes: tuple[str, ...]
-    """Where the state of what is known is."""
-    has_own: bool
-    """Whether it has `get_state` and `set_state`."""
-    unknown: tuple[str, ...]
-    """Names of what is neither known nor covered by those."""
-
-
-def find_stack(env: VecEnv) -> Stack:
-    """Find out what environments are made of; all are alike.
-
-    Args:
-        env: The environments.
-
-    Returns:
-        Its layers.
-    """
-    try:
-        description = str(env.env_method("__str__", indices=0)[0])
-    except (ArgumentError, AttributeError, NotImplementedError):  # no single environments to ask
-        return Stack((), has_own=False, unknown=(type(env.unwrapped).__name__,))
-    *wrapper_names, base, env_id = _names(description)
-    attributes: list[str] = []
-    unknown: list[str] = []
-    for name in wrapper_names:
-        if name in LAYERS and wrapper_names.count(name) == 1 and all(map(env.has_attr, LAYERS[name])):
-            attributes += LAYERS[name]
-        else:
-            unknown.append(name)
-    if _is_classic_control(base, env_id):
-        attributes += ENVIRONMENTS[base][1]
-    else:
-        unknown.append(base)
-    has_own = bool(unknown) and env.has_attr("get_state") and env.has_attr("set_state")
-    return Stack(tuple(attributes), has_own=has_own, unknown=() if has_own else tuple(unknown))
-
-
-def _names(description: str) -> list[str]:
-    """Read Gymnasium's description of an environment, from the outside in; the last is its id, or empty."""
-    names = re.findall(r"[^<>]+", description)
-    if names[-1].endswith(" instance"):
-        return [*names[:-1], names[-1].removesuffix(" instance"), ""]
-    return names
-
-
-def _is_classic_control(class_name: str, env_id: str) -> bool:
-    """Tell whether an environment is what Gymnasium has under this id."""
-    if class_name not in ENVIRONMENTS or env_id not in gym.registry:
-        return False
-    return gym.registry[env_id].entry_point == f"{ENVIRONMENTS[class_name][0]}:{class_name}"
+BARE = "environment in no wrapper"
+BARE_WITH_OWN = name_with_own(BARE)
+GYMNASIUMS_NAME = r"<([^<>]+?)(?: instance|<[^<>]+>)>"
+"""How Gymnasium describes an environment in no wrapper."""
+_WARNED_OF: WeakSet[VecEnv] = WeakSet()
+"""Environments of which it has been said what is lost."""
 
 
 def why_unreadable(env: VecEnv) -> str:
@@ -126,24 +50,30 @@ def why_unreadable(env: VecEnv) -> str:
     Returns:
         What has no `get_state` and `set_state`; empty if the state can be read.
     """
-    return ", ".join(find_stack(env).unknown)
+    return _list(name for each in _survey(env) for name in each.unreadable)
 
 
 def read_environments(env: VecEnv) -> State:
     """Read the state of environments, of those that cannot be read what outlives a reset.
 
+    The first time it warns of what is unknown and may keep something beyond a reset.
+
     Args:
         env: The environments.
 
     Returns:
-        Their state.
+        Their state; in it, as `["attributes"]["episode_returns"]`, what each environment's `Monitor` has written down.
     """
-    stack = find_stack(env)
+    surveys = _survey(env)
+    _warn_of_losses(env, _list(name for each in surveys for name in each.forgetful))
+    environments = [
+        {"layers": each.layers, "states": _read_one(env, index, each.layers)} for index, each in enumerate(surveys[1:])
+    ]
     return {
-        "vector_layers": _read_vector_layers(env),
-        "attributes": {name: env.get_attr(name) for name in stack.attributes},
-        "own": env.env_method("get_state") if stack.has_own else None,
-        "generators": None if stack.unknown else read_generators(env),
+        "vector_layers": {"layers": surveys[0].layers, "states": read(vector_layers(env))},
+        "environments": environments,
+        "attributes": {"episode_returns": [_monitored_returns(**each) for each in environments]},
+        "generators": None if any(each.unreadable for each in surveys) else read_generators(env),
     }
 
 
@@ -155,22 +85,22 @@ def write_environments(env: VecEnv, state: State) -> None:
         state: What `read_environments` has read.
 
     Raises:
-        ArgumentError: If they are made of other layers.
+        ArgumentError: If they are made of other layers, or are not as many.
     """
-    stack = find_stack(env)
-    if set(stack.attributes) != set(state["attributes"]) or stack.has_own != (state["own"] is not None):
-        raise ArgumentError(f"`env` is wrapped in another way than the run's: {env.env_method('__str__', indices=0)}")
+    wanted = [state["vector_layers"], *state["environments"]]
+    found = [each.layers for each in _survey(env)]
+    for layers, each in zip(found, wanted, strict=False):
+        if layers != each["layers"]:
+            raise ArgumentError(f"`env` is wrapped in {layers}, the run's in {each['layers']}.")
+    if len(found) != len(wanted):
+        raise ArgumentError(f"`env` holds {len(found) - 1} environments, the run's {len(wanted) - 1}.")
     if state["generators"] is None:
-        env.reset()
+        _reset(env)
     else:
         write_generators(env, state["generators"])
-    for name, values in state["attributes"].items():
-        for index, value in enumerate(values):
-            env.env_method("set_wrapper_attr", name, value, indices=index)
-    if stack.has_own:
-        for index, own in enumerate(state["own"]):
-            env.env_method("set_state", own, indices=index)
-    _write_vector_layers(env, state["vector_layers"])
+    for index, each in enumerate(state["environments"]):
+        _write_one(env, index, each["layers"], each["states"])
+    write(vector_layers(env), state["vector_layers"]["states"])
 
 
 def read_generators(env: VecEnv) -> State:
@@ -195,7 +125,7 @@ def write_generators(env: VecEnv, state: State) -> None:
         env: The environments.
         state: What `read_generators` has read.
     """
-    env.reset()  # so that all is set up, and no other seed waits
+    _reset(env)  # so that all is set up, and no other seed waits
     for index, generator in enumerate(state["states"] or ()):
         env.env_method("set_wrapper_attr", GENERATOR, make_generator(generator), indices=index)
     env.unwrapped._seeds = list(state["seeds"])
@@ -212,85 +142,88 @@ def begin_anew(env: VecEnv, seed: int) -> Any:
         The first observations, shape (n_envs, *shape), or a dict of such arrays.
     """
     env.seed(seed)
+    return _reset(env)
+
+
+def _reset(env: VecEnv) -> Any:
+    """Reset environments wholly, wherever in their episodes they are."""
+    for index in range(env.num_envs):
+        call_with_environment(env, index, let_episode_end)
     return env.reset()
 
 
-def _vector_layers(env: VecEnv) -> list[VecEnvWrapper]:
-    """List the wrappers around the vectorised environments, from the outside in."""
-    layers = []
-    while isinstance(env, VecEnvWrapper):
-        layers.append(env)
-        env = env.venv
-    return layers
+def _survey(env: VecEnv) -> list[Survey]:
+    """Find out what the layers around vectorised environments are, and those of each environment."""
+    reached = [call_with_environment(env, index, survey_environment) for index in range(env.num_envs)]
+    if None in reached:
+        bare = _survey_bare(env)
+        reached = [each or bare for each in reached]
+    return [survey(vector_layers(env)), *reached]
 
 
-def _has_own(layer: VecEnvWrapper) -> bool:
-    """Tell whether a wrapper, not what it wraps, has both methods."""
-    return all(callable(getattr(type(layer), name, None)) for name in ("get_state", "set_state"))
+def _survey_bare(env: VecEnv) -> Survey:
+    """Find out what is known of environments without any wrapper."""
+    if _has_own(env):
+        return Survey([BARE_WITH_OWN], [], [])
+    if has_own(env.unwrapped):  # which then answers for all of them
+        return Survey([BARE], [], [])
+    name = _name_of_bare(env)
+    is_ours = type(env.unwrapped).__module__.split(".")[0] == __name__.split(".")[0]  # EnvPool's are made anew
+    return Survey([BARE], [name], [] if is_ours else [name])
 
 
-def _read_vector_layers(env: VecEnv) -> State:
-    """Read the wrappers around the vectorised environments."""
-    states = []
-    for layer in _vector_layers(env):
-        own: Any = layer
-        if _has_own(layer):
-            state = own.get_state()
-        else:
-            names = VECTOR_LAYERS.get(type(layer), ())
-            state = {name: _moments_as_state(_get(layer, name)) for name in names if _has(layer, name)}
-        states.append({"name": type(layer).__name__, "state": state})
-    return states
+def _name_of_bare(env: VecEnv) -> str:
+    """Name environments without any wrapper."""
+    try:
+        described = re.fullmatch(GYMNASIUMS_NAME, str(env.env_method("__str__", indices=0)[0]))
+    except NO_SUCH_QUESTION:  # no single environments to ask
+        return type(env.unwrapped).__name__
+    return described[1] if described else BARE
 
 
-def _write_vector_layers(env: VecEnv, states: State) -> None:
-    """Write them.
+def _has_own(env: VecEnv) -> bool:
+    """Tell whether environments without any wrapper say themselves what they keep."""
+    try:
+        return all(map(env.has_attr, METHODS))
+    except NO_SUCH_QUESTION:
+        return False
 
-    Raises:
-        ArgumentError: If they are not the same wrappers.
-    """
-    layers: list[Any] = list(_vector_layers(env))
-    if [type(layer).__name__ for layer in layers] != [each["name"] for each in states]:
-        raise ArgumentError(
-            f"`env` is wrapped in {[type(layer).__name__ for layer in layers]}, the run's in "
-            f"{[each['name'] for each in states]}."
+
+def _read_one(env: VecEnv, index: int, layers: list[str]) -> list[State]:
+    """Read the layers of one environment."""
+    if layers == [BARE_WITH_OWN]:
+        return env.env_method(METHODS[0], indices=index)
+    return call_with_environment(env, index, read_environment) or []
+
+
+def _write_one(env: VecEnv, index: int, layers: list[str], states: list[State]) -> None:
+    """Write the layers of one environment."""
+    if layers == [BARE_WITH_OWN]:
+        env.env_method(METHODS[1], *states, indices=index)
+    else:
+        call_with_environment(env, index, write_environment, states)
+
+
+def _monitored_returns(layers: list[str], states: list[State]) -> list[float]:
+    """Find the returns of an environment's episodes; if there is no `Monitor`, there are none."""
+    for name, state in zip(layers, states, strict=False):
+        if name == "Monitor":
+            returns: list[float] = state["attributes"]["episode_returns"]
+            return returns
+    return []
+
+
+def _list(names: Iterable[str]) -> str:
+    """List names, each once."""
+    return ", ".join(dict.fromkeys(names))
+
+
+def _warn_of_losses(env: VecEnv, forgetful: str) -> None:
+    """Say once what is lost at resume."""
+    if forgetful and env.unwrapped not in _WARNED_OF:
+        _WARNED_OF.add(env.unwrapped)
+        warnings.warn(
+            f"These layers of the environments have no get_state and set_state: what they keep beyond a reset is lost "
+            f"at resume: {forgetful}.",
+            stacklevel=2,
         )
-    for layer, each in zip(layers, states, strict=True):
-        if _has_own(layer):
-            layer.set_state(each["state"])
-            continue
-        for name, value in each["state"].items():
-            *path, last = name.split(".")
-            setattr(_get(layer, ".".join(path)) if path else layer, last, _moments_from_state(value))
-
-
-def _has(owner: Any, path: str) -> bool:
-    """Tell whether there is an attribute at the end of a dotted path."""
-    return hasattr(owner, path.split(".")[0])
-
-
-def _get(owner: Any, path: str) -> Any:
-    """Read the attribute at the end of a dotted path."""
-    for name in path.split("."):
-        owner = getattr(owner, name)
-    return owner
-
-
-def _moments_as_state(value: Any) -> State:
-    """Take SB3's running moments apart; leave all else."""
-    if isinstance(value, dict):
-        return {name: _moments_as_state(each) for name, each in value.items()}
-    if isinstance(value, RunningMeanStd):
-        return {MOMENTS: (value.mean, value.var, value.count)}
-    return value
-
-
-def _moments_from_state(value: State) -> Any:
-    """Put them together again."""
-    if not isinstance(value, dict):
-        return value
-    if set(value) != {MOMENTS}:
-        return {name: _moments_from_state(each) for name, each in value.items()}
-    moments = RunningMeanStd()
-    moments.mean, moments.var, moments.count = value[MOMENTS]
-    return moments

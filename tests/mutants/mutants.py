@@ -56,6 +56,7 @@ GRADIENTS = "tests/tutorial/test_gradients.py"
 SEED_RUNS = "tests/tutorial/test_runs.py"
 DRAWING = "tests/tutorial/test_drawing.py"
 RESUME = "tests/checkpoints/test_resume.py"
+ENVIRONMENT_STATES = "tests/checkpoints/test_environment_states.py"
 CHECKPOINT_FILE = "tests/checkpoints/test_checkpoint_file.py"
 STATE_TREE = "tests/checkpoints/test_state_tree.py"
 CALLBACK_STATES = "tests/checkpoints/test_callback_states.py"
@@ -2015,18 +2016,41 @@ RELIABILITY = [
         ),
     ),
     *mistakes_in(
-        "checkpoints.environment_states",
-        (RESUME,),
+        "checkpoints.layer_states",
+        (ENVIRONMENT_STATES,),
         (
             "environments-not-restored",
             "environments begin anew where their state was read",
-            'env.env_method("set_wrapper_attr", name, value, indices=index)',
+            "setattr(layer, name, _restored(getattr(layer, name, None), value))",
             "pass",
         ),
         (
+            "stacks-of-dicts-not-restored",
+            "stacked observations begin anew where they are dicts",
+            "_restored(stack, state[name])",
+            "pass",
+        ),
+        (
+            "only-the-outermost-restored",
+            "of several layers that say what they keep, only the outermost is asked to take it over",
+            '            layer.set_state(state["own"])\n',
+            '            layer.set_state(state["own"])\n            break\n',
+        ),
+        (
+            "losses-not-said",
+            "wrappers of which nobody knows what they keep are lost without a word",
+            "if isinstance(layer, gym.Wrapper) or not is_reset_wholly(layer)]",
+            "if False]",
+        ),
+        ("lives-go-on", "a reset that only takes another life", "layer.was_real_done = True", "pass"),
+    ),
+    *mistakes_in(
+        "checkpoints.environment_states",
+        (RESUME, ENVIRONMENT_STATES),
+        (
             "vector-layers-not-restored",
             "VecNormalize and the like begin anew",
-            '    _write_vector_layers(env, state["vector_layers"])\n',
+            '    write(vector_layers(env), state["vector_layers"]["states"])\n',
             "",
         ),
         (

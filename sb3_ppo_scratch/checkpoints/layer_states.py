@@ -1,0 +1,221 @@
+"""The state of an environment or of vectorised environments, layer by layer: each wrapper, and what is below them all.
+
+What is here: reading and writing the layers that are at hand; of an environment in a worker, the worker does it. Layers
+that are known keep certain attributes (`known_layers.py`); others say by `get_state` and `set_state` of their own what
+they keep, each for itself. What is not: reaching environments (`reach.py`), and the whole (`environment_states.py`).
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+from gymnasium.wrappers import RecordVideo
+from gymnasium.wrappers.utils import RunningMeanStd as GymnasiumMoments
+from stable_baselines3.common.atari_wrappers import EpisodicLifeEnv
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecVideoRecorder
+from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
+
+from sb3_ppo_scratch.checkpoints.known_layers import is_known, is_reset_wholly, kept_attributes, layer_name
+from sb3_ppo_scratch.checkpoints.state_tree import State
+
+METHODS = ("get_state", "set_state")
+MOMENTS = ("mean", "var", "count")
+"""What Gymnasium's and SB3's running moments hold."""
+
+
+class Survey(NamedTuple):
+    """What layers are, before anything is read."""
+
+    layers: list[str]
+    """Their names; of those that say themselves what they keep, this is told."""
+    unreadable: list[str]
+    """Names of layers whose state cannot be read."""
+    forgetful: list[str]
+    """Of these, the names of those that may keep something beyond a reset."""
+
+
+def environment_layers(environment: gym.Env[Any, Any]) -> list[Any]:
+    """List an environment's layers.
+
+    Args:
+        environment: With all its wrappers.
+
+    Returns:
+        The wrappers from the outside in, and the environment itself.
+    """
+    layers: list[Any] = []
+    while isinstance(environment, gym.Wrapper):
+        layers.append(environment)
+        environment = environment.env
+    return [*layers, environment]
+
+
+def vector_layers(env: VecEnv) -> list[Any]:
+    """List the layers around vectorised environments.
+
+    Args:
+        env: With all their wrappers.
+
+    Returns:
+        The wrappers from the outside in, and, if these say themselves what they keep, the vectorised environments.
+    """
+    layers: list[Any] = []
+    while isinstance(env, VecEnvWrapper):
+        layers.append(env)
+        env = env.venv
+    return [*layers, env] if has_own(env) else layers
+
+
+def has_own(layer: Any) -> bool:
+    """Tell whether a layer, not what it wraps, has `get_state` and `set_state`.
+
+    Args:
+        layer: An environment or wrapper.
+
+    Returns:
+        Whether it has both.
+    """
+    return all(callable(getattr(type(layer), name, None)) for name in METHODS)
+
+
+def name_with_own(name: str) -> str:
+    """Name a layer that says itself what it keeps.
+
+    Args:
+        name: Its class's.
+
+    Returns:
+        The name, and that it does.
+    """
+    return f"{name} (with get_state)"
+
+
+def survey(layers: Sequence[Any]) -> Survey:
+    """Find out what layers are.
+
+    Args:
+        layers: From the outside in.
+
+    Returns:
+        Their survey.
+    """
+    unreadable = [layer for layer in layers if not (is_known(layer) or has_own(layer))]
+    forgetful = [layer for layer in unreadable if isinstance(layer, gym.Wrapper) or not is_reset_wholly(layer)]
+    return Survey(
+        [name_with_own(layer_name(layer)) if has_own(layer) else layer_name(layer) for layer in layers],
+        [layer_name(layer) for layer in unreadable],
+        [layer_name(layer) for layer in forgetful],
+    )
+
+
+def read(layers: Sequence[Any]) -> list[State]:
+    """Read the state of layers.
+
+    Args:
+        layers: From the outside in.
+
+    Returns:
+        What each keeps, as far as that is known.
+    """
+    return [
+        {
+            "attributes": {name: _as_state(getattr(layer, name)) for name in kept_attributes(layer)},
+            "own": layer.get_state() if has_own(layer) else None,
+        }
+        for layer in layers
+    ]
+
+
+def write(layers: Sequence[Any], states: Sequence[State]) -> None:
+    """Bring layers to where others were. Films that had begun are not gone on with.
+
+    Args:
+        layers: From the outside in.
+        states: What `read` has read of layers like these.
+    """
+    for layer, state in zip(layers, states, strict=True):
+        for name, value in state["attributes"].items():
+            setattr(layer, name, _restored(getattr(layer, name, None), value))
+        if has_own(layer):
+            layer.set_state(state["own"])
+        if isinstance(layer, RecordVideo | VecVideoRecorder):
+            layer.recording, layer.recorded_frames = False, []
+
+
+def survey_environment(environment: gym.Env[Any, Any]) -> Survey:
+    """`survey` of an environment's layers.
+
+    Args:
+        environment: With all its wrappers.
+
+    Returns:
+        Their survey.
+    """
+    return survey(environment_layers(environment))
+
+
+def read_environment(environment: gym.Env[Any, Any]) -> list[State]:
+    """`read` an environment's layers.
+
+    Args:
+        environment: With all its wrappers.
+
+    Returns:
+        What each keeps.
+    """
+    return read(environment_layers(environment))
+
+
+def write_environment(environment: gym.Env[Any, Any], states: Sequence[State]) -> None:
+    """`write` an environment's layers.
+
+    Args:
+        environment: With all its wrappers.
+        states: What `read_environment` has read.
+    """
+    write(environment_layers(environment), states)
+
+
+def let_episode_end(environment: gym.Env[Any, Any]) -> None:
+    """Make sure that the next reset is one, in the middle of an episode, too.
+
+    Args:
+        environment: With all its wrappers. SB3's `EpisodicLifeEnv` else plays on; its `Monitor` may refuse.
+    """
+    for layer in environment_layers(environment):
+        if isinstance(layer, EpisodicLifeEnv):
+            layer.was_real_done = True
+        elif isinstance(layer, Monitor):
+            layer.needs_reset = True
+
+
+def _as_state(value: Any) -> State:
+    """Take running moments, queues and stacks of observations apart; leave all else."""
+    if isinstance(value, RunningMeanStd | GymnasiumMoments):
+        return {name: getattr(value, name) for name in MOMENTS}
+    if isinstance(value, StackedObservations):
+        return _as_state(getattr(value, "sub_stacked_observations", None) or value.stacked_obs)
+    if isinstance(value, dict):
+        return {name: _as_state(each) for name, each in value.items()}
+    return list(value) if isinstance(value, deque) else value
+
+
+def _restored(present: Any, state: State) -> Any:
+    """Bring what is there now to where another was; what is neither moments nor a queue or stack is replaced."""
+    if isinstance(present, RunningMeanStd | GymnasiumMoments):
+        vars(present).update(state)
+    elif isinstance(present, StackedObservations) and isinstance(state, dict):
+        for name, stack in present.sub_stacked_observations.items():
+            _restored(stack, state[name])
+    elif isinstance(present, StackedObservations):
+        present.stacked_obs = state
+    elif isinstance(present, deque):
+        return deque(state, present.maxlen)
+    elif isinstance(present, dict) and isinstance(state, dict):
+        return {name: _restored(present.get(name), each) for name, each in state.items()}
+    else:
+        return state
+    return present
