@@ -15,13 +15,14 @@ from typing import Any
 
 from stable_baselines3.common.callbacks import CheckpointCallback
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_ppo_scratch.callbacks import SaveCheckpoints
 from sb3_ppo_scratch.checkpoints.checkpoint_file import holds_run
 from sb3_ppo_scratch.checkpoints.folder import PREFIX, checkpoint_path, newest_checkpoint
 from sb3_ppo_scratch.checkpoints.state_tree import State
 from sb3_ppo_scratch.errors import ArgumentError
-from sb3_ppo_scratch.interrupts import raise_interrupt
+from sb3_ppo_scratch.interrupts import keep_from_new_workers, raise_interrupt
 from sb3_ppo_scratch.zoo import ALGORITHMS
 from sb3_ppo_scratch.zoo.plain_yaml import read_plain_yaml
 from sb3_ppo_scratch.zoo.replacing import Replacement, replaced
@@ -111,6 +112,7 @@ def resumable(manager: Any, arguments: Sequence[str], resumption: Resumption | N
         stack.enter_context(replaced(manager, "create_callbacks", _with_checkpoints))
         stack.enter_context(replaced(manager, "_load_pretrained_agent", _loading_runs))
         stack.enter_context(replaced(manager, "learn", _learning_on))
+        stack.enter_context(replaced(manager, "create_envs", _in_deaf_workers))
         if resumption is None:
             stack.enter_context(replaced(manager, "_save_config", _recording(arguments)))
         else:
@@ -118,6 +120,17 @@ def resumable(manager: Any, arguments: Sequence[str], resumption: Resumption | N
             stack.enter_context(replaced(manager, "read_hyperparameters", _saved_hyperparameters(resumption)))
             stack.enter_context(replaced(manager, "create_envs", _appending_to_monitors(resumption)))
         yield
+
+
+def _in_deaf_workers(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Let Ctrl-C reach this process only, where others step the environments."""
+
+    def create_envs(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        if self.vec_env_class is not DummyVecEnv:
+            keep_from_new_workers()
+        return original(self, *arguments, **keywords)
+
+    return create_envs
 
 
 def _with_checkpoints(original: Callable[..., None]) -> Callable[..., None]:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from stable_baselines3 import PPO
 from sb3_ppo_scratch import PPOScratch
 from sb3_ppo_scratch.__main__ import main
 from sb3_ppo_scratch.checkpoints.checkpoint_file import holds_run
+from sb3_ppo_scratch.checkpoints.folder import newest_checkpoint
 from sb3_ppo_scratch.zoo.plain_yaml import read_plain_yaml
 from sb3_ppo_scratch.zoo.resume_option import STOPPED, take_resume
 
@@ -27,18 +29,21 @@ def train(env: str, *options: str) -> None:
     main(["train", "--env", env, *OPTIONS, *options])
 
 
-def train_until(run: Path, env: str, number: signal.Signals) -> int:
+def train_until(
+    run: Path, env: str, number: signal.Signals, *options: str, send: Callable[[int, int], None] = os.kill
+) -> int:
     """Train in another process, send it a signal once it has written two checkpoints, and return its exit status."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "sb3_ppo_scratch", "train", "--env", env, *OPTIONS],
+        [sys.executable, "-m", "sb3_ppo_scratch", "train", "--env", env, *OPTIONS, *options],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     end = time.monotonic() + SECONDS
     while len(list(run.glob("rl_model_*_steps.zip"))) < 2 and process.poll() is None and time.monotonic() < end:
         time.sleep(0.01)
-    process.send_signal(number)
+    send(process.pid, number)
     return process.wait(SECONDS)
 
 
@@ -79,6 +84,31 @@ def test_a_run_that_was_stopped_says_so_and_goes_on(tmp_path: Path, monkeypatch:
     assert len([path for path in other.glob("rl_model_*_steps.zip") if holds_run(path)]) >= 3
     assert main(["train", "--resume", str(other)]) == 0
     assert_same_run(one, other, "CartPole-v1")
+
+
+@pytest.mark.parametrize(
+    ("vec_env", "number", "send"),
+    [
+        pytest.param("dummy", signal.SIGINT, os.killpg, id="dummy-ctrl-c"),
+        pytest.param("subproc", signal.SIGINT, os.killpg, id="subproc-ctrl-c"),
+        pytest.param("sharded", signal.SIGINT, os.killpg, id="sharded-ctrl-c"),
+        pytest.param("subproc", signal.SIGTERM, os.kill, id="subproc-terminated"),
+        pytest.param("sharded", signal.SIGTERM, os.kill, id="sharded-terminated"),
+    ],
+)
+def test_ctrl_c_reaches_all_processes_and_yet_completes_the_step(
+    vec_env: str,
+    number: signal.Signals,
+    send: Callable[[int, int], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = Path("logs", "ppo_scratch", "CartPole-v1_1")
+    few = ("--vec-env", vec_env, "-params", "n_envs:2", "--eval-freq", "-1", "-n", "60000")
+    assert train_until(run, "CartPole-v1", number, *few, send=send) == STOPPED
+    assert newest_checkpoint(run)[1]["counters"]["num_timesteps"] >= 2000
+    assert not (run / "CartPole-v1.zip").exists()
 
 
 def test_files_saved_during_a_run_continue_it_and_others_do_not(
