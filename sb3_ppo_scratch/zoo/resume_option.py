@@ -11,19 +11,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from stable_baselines3.common.callbacks import CheckpointCallback
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_ppo_scratch.callbacks import SaveCheckpoints
-from sb3_ppo_scratch.checkpoints.checkpoint_file import holds_run
+from sb3_ppo_scratch.checkpoints.checkpoint_file import holds_run, write_safely
 from sb3_ppo_scratch.checkpoints.folder import PREFIX, checkpoint_path, newest_checkpoint
 from sb3_ppo_scratch.checkpoints.state_tree import State
 from sb3_ppo_scratch.errors import ArgumentError
 from sb3_ppo_scratch.interrupts import keep_from_new_workers, raise_interrupt
 from sb3_ppo_scratch.zoo import ALGORITHMS
+from sb3_ppo_scratch.zoo.folder_lock import locked
 from sb3_ppo_scratch.zoo.plain_yaml import read_plain_yaml
 from sb3_ppo_scratch.zoo.replacing import Replacement, replaced
 from sb3_ppo_scratch.zoo.saved_run import settings_below
@@ -64,27 +65,16 @@ def take_resume(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
     return None, left
 
 
-class Resumption:
-    """What is known about a run that goes on.
+class Resumption(NamedTuple):
+    """What is known about a run that goes on."""
 
-    Args:
-        folder: The run's folder, as rl_zoo3 names it (`logs/ppo_scratch/CartPole-v1_1`).
-    """
-
-    def __init__(self, folder: Path) -> None:
-        """Find the checkpoint.
-
-        Raises:
-            ArgumentError: If the folder holds no run that could go on.
-        """
-        settings = settings_below(folder)
-        if not folder.is_dir() or len(settings) != 1 or not (settings[0] / RECORD).is_file():
-            raise ArgumentError(
-                f"{folder} is no folder of a run that `python -m sb3_ppo_scratch train` has begun "
-                "(logs/ALGORITHM/ENVIRONMENT_NUMBER)."
-            )
-        self.folder, self.settings = folder, settings[0]
-        self.checkpoint, self.state = newest_checkpoint(folder)
+    folder: Path
+    """The run's, as rl_zoo3 names it (`logs/ppo_scratch/CartPole-v1_1`)."""
+    settings: Path
+    """rl_zoo3's folder of settings in it."""
+    checkpoint: Path
+    state: State
+    """The checkpoint's."""
 
     def arguments(self) -> list[str]:
         """Build the command line that goes on: the one that began the run, with the checkpoint as its model.
@@ -94,6 +84,29 @@ class Resumption:
         """
         words = json.loads((self.settings / RECORD).read_text())["arguments"]
         return [*words, "-i", str(self.checkpoint)]
+
+
+@contextmanager
+def resumption_in(folder: Path) -> Iterator[Resumption]:
+    """Find the checkpoint that a run goes on from, and keep other processes out of its folder.
+
+    Args:
+        folder: The run's.
+
+    Yields:
+        What is known about the run.
+
+    Raises:
+        ArgumentError: If the folder holds no run that could go on, or one that is under way.
+    """
+    settings = settings_below(folder)
+    if not folder.is_dir() or len(settings) != 1 or not (settings[0] / RECORD).is_file():
+        raise ArgumentError(
+            f"{folder} is no folder of a run that `python -m sb3_ppo_scratch train` has begun "
+            "(logs/ALGORITHM/ENVIRONMENT_NUMBER)."
+        )
+    with locked(folder):
+        yield Resumption(folder, settings[0], *newest_checkpoint(folder))
 
 
 @contextmanager
@@ -114,6 +127,7 @@ def resumable(manager: Any, arguments: Sequence[str], resumption: Resumption | N
         stack.enter_context(replaced(manager, "learn", _learning_on))
         stack.enter_context(replaced(manager, "create_envs", _in_deaf_workers))
         if resumption is None:
+            stack.enter_context(replaced(manager, "create_log_folder", _locking(stack)))
             stack.enter_context(replaced(manager, "_save_config", _recording(arguments)))
         else:
             stack.enter_context(replaced(manager, "create_log_folder", _in_folder(resumption)))
@@ -248,6 +262,20 @@ def _recording(arguments: Sequence[str]) -> Replacement:
     return wrap
 
 
+def _locking(stack: ExitStack) -> Replacement:
+    """Let a folder that a run begins be this process's until the stack is closed."""
+
+    def wrap(original: Callable[..., None]) -> Callable[..., None]:
+        def create_log_folder(self: Any) -> None:
+            original(self)
+            if self.algo in ALGORITHMS:
+                stack.enter_context(locked(Path(self.save_path)))
+
+        return create_log_folder
+
+    return wrap
+
+
 def _in_folder(resumption: Resumption) -> Replacement:
     """Let everything be written where the run began."""
 
@@ -303,5 +331,5 @@ def cut_monitor_files(folder: Path, state: State) -> None:
     for index, returns in enumerate(state["environments"]["attributes"].get("episode_returns", ())):
         path = folder / f"{index}.{Monitor.EXT}"
         if path.is_file():
-            lines = path.read_text().splitlines(keepends=True)
-            path.write_text("".join(lines[: 2 + len(returns)]))  # a comment and the header come first
+            lines = path.read_bytes().splitlines(keepends=True)
+            write_safely(path, b"".join(lines[: 2 + len(returns)]))  # a comment and the header come first
