@@ -51,6 +51,8 @@ def test_a_second_one_acts_at_once() -> None:
     with pytest.raises(KeyboardInterrupt, match=r"^$"):
         model.learn(192, callback=InterruptAt(40, times=2))
     assert model.rollout_buffer.pos == 7  # the step's transition has not been stored
+    with pytest.raises(ValueError, match="middle of a step or an update by KeyboardInterrupt"):
+        model.resume()
 
 
 def test_one_in_the_last_step_comes_after_the_last_update() -> None:
