@@ -1,7 +1,7 @@
 """Ctrl-C while learning: heard at once, obeyed when the step is complete.
 
 What is here: that, and keeping it from processes that step environments. What is not: Ctrl-C within a worker pool's
-calls (`vec_env/ctrl_c.py`), and other signals (`zoo/resume_option.py`).
+calls (`vec_env/ctrl_c.py`), and other signals (`zoo/stopping.py`).
 """
 
 import multiprocessing

@@ -14,11 +14,11 @@ import stable_baselines3
 import torch as th
 from stable_baselines3.common.vec_env import VecEnv
 
-import sb3_ppo_scratch
+from sb3_ppo_scratch import __version__
 from sb3_ppo_scratch.checkpoints.state_tree import State
 from sb3_ppo_scratch.errors import ArgumentError
 
-VERSIONED = (sb3_ppo_scratch, stable_baselines3, th, np, gym)
+VERSIONED = (stable_baselines3, th, np, gym)
 ENVIRONMENTS = "environments"
 
 
@@ -36,6 +36,7 @@ def read_record(model: Any) -> State:
         "algorithm": type(model).__name__,
         "device": str(model.device),
         "torch threads": model.count_threads(),
+        "sb3_ppo_scratch": __version__,
         "Python": platform.python_version(),
         **{module.__name__: str(module.__version__) for module in VERSIONED},
     }

@@ -1,16 +1,13 @@
 """`train --resume RUN_FOLDER`, `-i` with a file that was saved during a run, and what makes both possible.
 
-What is here: letting rl_zoo3's `ExperimentManager` write checkpoints, go on with one, and stop cleanly on a signal.
-What is not: checkpoints themselves (`checkpoints/`), and the other options (`commands.py`).
+What is here: letting rl_zoo3's `ExperimentManager` write checkpoints and go on with one. What is not: checkpoints
+themselves (`checkpoints/`), stopping on a signal (`stopping.py`), and the other options (`commands.py`).
 """
 
 import json
-import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple
 
 from stable_baselines3.common.callbacks import CheckpointCallback
@@ -19,21 +16,19 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_ppo_scratch.callbacks import SaveCheckpoints
 from sb3_ppo_scratch.checkpoints.checkpoint_file import holds_run, write_safely
-from sb3_ppo_scratch.checkpoints.folder import PREFIX, checkpoint_path, newest_checkpoint
+from sb3_ppo_scratch.checkpoints.folder import PREFIX, newest_checkpoint
 from sb3_ppo_scratch.checkpoints.state_tree import State
 from sb3_ppo_scratch.errors import ArgumentError
-from sb3_ppo_scratch.interrupts import keep_from_new_workers, raise_interrupt
+from sb3_ppo_scratch.interrupts import keep_from_new_workers
 from sb3_ppo_scratch.zoo import ALGORITHMS
 from sb3_ppo_scratch.zoo.folder_lock import locked
 from sb3_ppo_scratch.zoo.plain_yaml import read_plain_yaml
 from sb3_ppo_scratch.zoo.replacing import Replacement, replaced
 from sb3_ppo_scratch.zoo.saved_run import settings_below
+from sb3_ppo_scratch.zoo.stopping import stopping_cleanly
 
 RECORD = "resume.json"
 """Beside rl_zoo3's config.yml: the command line that began the run."""
-STOPPED = 75
-"""Exit status of a run that a signal has stopped and that can go on (`EX_TEMPFAIL`: try again later)."""
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def take_resume(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
@@ -200,52 +195,10 @@ def _learning_on(original: Callable[..., None]) -> Callable[..., None]:
         if self.algo not in ALGORITHMS:
             original(self, model)
             return
-        with _stopping_cleanly(model, Path(self.save_path)):
+        with stopping_cleanly(model, Path(self.save_path)):
             original(self, model if model._to_resume is None else _GoesOn(model))
 
     return learn
-
-
-class RunStopped(KeyboardInterrupt):
-    """A signal has stopped a run, which can go on."""
-
-
-@contextmanager
-def _stopping_cleanly(model: Any, folder: Path) -> Iterator[None]:
-    """Let SIGINT and SIGTERM complete the step, write a checkpoint and end the run.
-
-    Raises:
-        SystemExit: With the status `STOPPED`, if a signal has come.
-    """
-    asked: list[bool] = []
-    stopped: list[Path] = []
-
-    def stop() -> None:
-        """Write the checkpoint, now that the step is complete.
-
-        Raises:
-            RunStopped: Then.
-        """
-        path = checkpoint_path(folder, model.num_timesteps)
-        model.save_checkpoint(path)
-        stopped.append(path)
-        print(f"Stopped; `python -m sb3_ppo_scratch train --resume {folder}` goes on from {path}", file=sys.stderr)
-        raise RunStopped
-
-    def note(_number: int, _frame: FrameType | None) -> None:
-        if asked:
-            raise_interrupt()
-        asked.append(True)
-        model.do_between_steps(stop)
-
-    handlers = {number: signal.signal(number, note) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    if stopped:
-        raise SystemExit(STOPPED)
 
 
 def _recording(arguments: Sequence[str]) -> Replacement:

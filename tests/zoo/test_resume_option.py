@@ -20,7 +20,8 @@ from sb3_ppo_scratch.checkpoints.checkpoint_file import holds_run
 from sb3_ppo_scratch.checkpoints.folder import newest_checkpoint
 from sb3_ppo_scratch.zoo.folder_lock import locked
 from sb3_ppo_scratch.zoo.plain_yaml import read_plain_yaml
-from sb3_ppo_scratch.zoo.resume_option import RECORD, STOPPED, cut_monitor_files, take_resume
+from sb3_ppo_scratch.zoo.resume_option import RECORD, cut_monitor_files, take_resume
+from sb3_ppo_scratch.zoo.stopping import STOPPED
 
 SECONDS = 120
 OPTIONS = ("--eval-freq", "3000", "--eval-episodes", "2", "--save-freq", "1000", "--seed", "1", "-n", "12000")
