@@ -2105,7 +2105,7 @@ RELIABILITY = [
     ),
     *mistakes_in(
         "interrupts",
-        ("tests/zoo/test_resume_option.py",),
+        ("tests/test_interrupts.py",),
         (
             "workers-end-with-ctrl-c",
             "Ctrl-C ends SB3's workers in the middle of a step",
