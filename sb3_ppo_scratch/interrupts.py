@@ -1,13 +1,15 @@
 """Ctrl-C while learning: heard at once, obeyed when the step is complete.
 
-What is here: that. What is not: Ctrl-C within a worker pool's calls (`vec_env/ctrl_c.py`), and other signals
-(`zoo/resume_option.py`).
+What is here: that, and keeping it from processes that step environments. What is not: Ctrl-C within a worker pool's
+calls (`vec_env/ctrl_c.py`), and other signals (`zoo/stopping.py`).
 """
 
+import multiprocessing
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from types import FrameType
 
 LOST_WORKER = (EOFError, ConnectionError)
@@ -60,3 +62,18 @@ def raise_interrupt() -> None:
         KeyboardInterrupt: Always.
     """
     raise KeyboardInterrupt
+
+
+def keep_from_new_workers() -> None:
+    """Let worker processes that are started from now on ignore Ctrl-C, which a terminal sends to them, too.
+
+    SB3's would end in the middle of a step. All of them come from one server, and ignore what that ignores. Nothing
+    changes where that runs already, or where there is none (Windows).
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, handler)

@@ -4,8 +4,10 @@ What is here: SB3's loop over rollouts and updates, entered anew or in the middl
 What is not: the loop over steps (`rollout_collector.py`), and what a checkpoint holds (`checkpoints/`).
 """
 
+import copy
 import functools
 import io
+from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -17,8 +19,10 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
 from sb3_ppo_scratch.checkpoints.checkpoint_file import pack, read_checkpoint, write_safely
 from sb3_ppo_scratch.checkpoints.environment_states import begin_anew, why_unreadable
-from sb3_ppo_scratch.checkpoints.run_state import draw_seed, read_run, write_run
+from sb3_ppo_scratch.checkpoints.made_with import check_record
+from sb3_ppo_scratch.checkpoints.run_state import draw_seed, read_companions, read_run, write_companions, write_run
 from sb3_ppo_scratch.checkpoints.state_tree import State
+from sb3_ppo_scratch.checkpoints.tensorboard_log import continue_log
 from sb3_ppo_scratch.errors import ArgumentError
 from sb3_ppo_scratch.interrupts import interrupts_held
 from sb3_ppo_scratch.rollout_collector import RolloutCollector, UnfinishedRollout
@@ -34,8 +38,21 @@ OF_A_RUN = (
     "_unfinished",
     "_waiting",
     "_is_between_steps",
+    "_left_by",
+    "_content",
 )
 """Attributes that a checkpoint holds elsewhere, and a model's file does not."""
+
+
+class _FileRead(io.BytesIO):
+    """The content of a file, which errors name by the file's path."""
+
+    def __init__(self, path: str | Path, content: bytes) -> None:
+        super().__init__(content)
+        self._path = path
+
+    def __str__(self) -> str:
+        return str(self._path)
 
 
 class ResumableRun(RolloutCollector):
@@ -49,12 +66,25 @@ class ResumableRun(RolloutCollector):
     _is_learning: bool
     _to_resume: State
     """The state of the run that this model was loaded for."""
+    _left_by: str
+    """What has ended the last run in the middle of a step or an update; empty: nothing has."""
+    _content: bytes | None
+    """The checkpoint of this moment between two steps, if one has been asked for."""
+
+    @abstractmethod
+    def count_threads(self) -> int:
+        """Tell how many threads torch uses while this model learns.
+
+        Returns:
+            Their number.
+        """
 
     def _forget_run(self) -> None:
         """Be as if there had been no run."""
         self._iteration, self._log_interval, self._callback = 0, 1, None
         self._to_resume, self._unfinished = None, None
         self._waiting, self._is_learning, self._is_between_steps = [], False, False
+        self._left_by, self._content = "", None
 
     def learn(
         self,
@@ -91,37 +121,78 @@ class ResumableRun(RolloutCollector):
         self._go_on(callback)
         return self
 
-    def resume(
-        self, callback: MaybeCallback = None, *, tb_log_name: str = TB_LOG_NAME, progress_bar: bool = False
-    ) -> Self:
+    def resume(self, callback: MaybeCallback = None, *, progress_bar: bool = False) -> Self:
         """Go on with the run of a checkpoint, or with one that was interrupted, to its own end.
 
         Args:
             callback: Callbacks made as the run's were; what those had counted and found is given to them.
-            tb_log_name: Name of the run in TensorBoard.
             progress_bar: Whether to show a progress bar (tqdm and rich).
 
         Returns:
             The model itself.
 
         Raises:
-            ArgumentError: If there is no run or no environment, or that is not made as the run's.
+            ArgumentError: If there is no run or no environment, that is not made as the run's, or the run was left in
+                the middle of a step.
             ValueError: If the policy has become NaN or infinite.
         """
         if self.env is None:
             raise ArgumentError("`resume` needs an environment; give one to `load_checkpoint`.")
-        if self._to_resume is None and self._callback is None:
-            raise ArgumentError("there is no run to go on with; `load_checkpoint` loads a model with its run.")
+        self._check_run("go on with; `load_checkpoint` loads a model with its run.")
         if self._to_resume is None and self._unfinished is None and self.num_timesteps >= self._total_timesteps:
             return self
-        left = self._total_timesteps - self.num_timesteps
-        total_timesteps, callback = self._setup_learn(left, callback, False, tb_log_name, progress_bar)
+        companions = copy.deepcopy(read_companions(self._callback)) if self._to_resume is None else None
+        total_timesteps, callback = self._set_up_again(callback, progress_bar)
         callback.on_training_start(locals(), globals())
-        if self._to_resume is not None:
+        if self._to_resume is None:
+            write_companions(callback, companions)
+        else:
             write_run(self, callback, self._to_resume)
             self._to_resume = None
         self._go_on(callback)
         return self
+
+    def _set_up_again(self, callback: MaybeCallback, progress_bar: bool) -> tuple[int, BaseCallback]:
+        """Do what SB3 does before learning, but let the log go on where it was.
+
+        Args:
+            callback: What `resume` was given.
+            progress_bar: Whether to show one.
+
+        Returns:
+            The total of steps, and the outermost callback.
+
+        Raises:
+            ArgumentError: If the environments are not those of the run.
+        """
+        users_logger = self._custom_logger
+        if self._to_resume is None:
+            self._custom_logger = True
+        else:
+            check_record(self, self._to_resume["made_with"])
+            self._custom_logger = users_logger or continue_log(self, self._to_resume["log_folder"])
+        try:
+            left = self._total_timesteps - self.num_timesteps
+            return self._setup_learn(left, callback, False, TB_LOG_NAME, progress_bar)
+        finally:
+            self._custom_logger = users_logger
+
+    def _check_run(self, purpose: str) -> None:
+        """Check that there is a run, and that it stands between two steps.
+
+        Args:
+            purpose: What it is needed for.
+
+        Raises:
+            ArgumentError: If not.
+        """
+        if self._left_by:
+            raise ArgumentError(
+                f"the run was left in the middle of a step or an update by {self._left_by}; go on from its last "
+                "checkpoint."
+            )
+        if self._to_resume is None and self._callback is None:
+            raise ArgumentError(f"there is no run to {purpose}")
 
     def _go_on(self, callback: BaseCallback) -> None:
         """Collect rollouts and learn from them until the run's total is reached, or a callback ends it.
@@ -129,23 +200,37 @@ class ResumableRun(RolloutCollector):
         Args:
             callback: The outermost.
         """
-        assert self.env is not None
         self._callback, self._is_learning = callback, True
         try:
             with interrupts_held(self.do_between_steps):
-                while self.num_timesteps < self._total_timesteps:
-                    if not self.collect_rollouts(self.env, callback, self.rollout_buffer, self.n_steps):
-                        break
-                    self._iteration += 1
-                    self._update_current_progress_remaining(self.num_timesteps, self._total_timesteps)
-                    if self._log_interval is not None and self._iteration % self._log_interval == 0:
-                        self.dump_logs(self._iteration)
-                    self.train()
+                self._learn_from_rollouts(callback)
                 self._do_what_waits()
-            callback.on_training_end()
+        except BaseException as error:
+            if not self._is_between_steps:
+                self._left_by = type(error).__name__
+            raise
         finally:
-            self._is_learning = False
+            self._is_learning = self._is_between_steps = False
+            self._content = None
             self._waiting.clear()
+        callback.on_training_end()
+
+    def _learn_from_rollouts(self, callback: BaseCallback) -> None:
+        """Do so until the total is reached, or a callback ends it; the first rollout may be one that was under way."""
+        assert self.env is not None
+        while self._unfinished is not None or self.num_timesteps < self._total_timesteps:
+            if not self.collect_rollouts(self.env, callback, self.rollout_buffer, self.n_steps):
+                break
+            self._iteration += 1
+            self._update_current_progress_remaining(self.num_timesteps, self._total_timesteps)
+            if self._log_interval is not None and self._iteration % self._log_interval == 0:
+                self.dump_logs(self._iteration)
+            self.train()
+
+    def _do_what_waits(self) -> None:
+        """Do what waits for the end of a step; checkpoints are of this moment, not of an earlier one."""
+        self._content = None
+        super()._do_what_waits()
 
     def do_between_steps(self, action: Callable[[], None]) -> None:
         """Do something as soon as the step under way, if there is one, is complete; safe in a signal's handler.
@@ -166,8 +251,10 @@ class ResumableRun(RolloutCollector):
             path: The file, a zip that SB3 opens as a model, too.
 
         Raises:
+            ArgumentError: If there is no run yet, or it was left in the middle of a step.
             OSError: If it cannot be written; a file that was there before still is.
         """
+        self._check_run("write yet; `learn` begins one. A model without a run is written by `save`.")
         write = functools.partial(self._write_checkpoint, Path(path))
         if self._is_learning and not self._is_between_steps:
             self.do_between_steps(write)
@@ -175,18 +262,30 @@ class ResumableRun(RolloutCollector):
             write()
 
     def _write_checkpoint(self, path: Path) -> None:
-        """Write a checkpoint, now."""
-        seed = None
-        if self._unfinished is not None and self.env is not None and why_unreadable(self.env):
-            self._cut_episodes(self._unfinished)
-            seed = draw_seed()
+        """Write a checkpoint, now; all that are asked for between the same two steps are one."""
+        content = self._content or self._pack_run()
+        if self._is_between_steps:
+            self._content = content
+        write_safely(path, content)
+
+    def _pack_run(self) -> bytes:
+        """Put the model and its run's state into a file."""
+        if self._to_resume is not None:
+            return self._pack(self._to_resume)
+        if self._unfinished is None or self.env is None or not why_unreadable(self.env):
+            return self._pack(read_run(self, self._callback, None))
+        self._cut_episodes(self._unfinished)
+        seed = draw_seed()
+        try:
+            return self._pack(read_run(self, self._callback, seed))
+        finally:
+            self._last_obs = begin_anew(self.env, seed)
+
+    def _pack(self, state: State) -> bytes:
+        """Put the model and a state into a file."""
         model = io.BytesIO()
         self.save(model)
-        content = pack(model.getvalue(), read_run(self, self._callback, seed))
-        if seed is not None:
-            assert self.env is not None
-            self._last_obs = begin_anew(self.env, seed)
-        write_safely(path, content)
+        return pack(model.getvalue(), state)
 
     def _cut_episodes(self, rollout: UnfinishedRollout) -> None:
         """End all episodes where they are, as a time limit would."""
@@ -217,8 +316,9 @@ class ResumableRun(RolloutCollector):
         Raises:
             FileNotFoundError: If there is no such file.
             CheckpointError: If the file is damaged, holds no run, or was written by a newer version.
+            ArgumentError: If it is another algorithm's.
         """
         content, state = read_checkpoint(Path(path))
-        model = cls.load(io.BytesIO(content), env, device, custom_objects)
+        model = cls.load(_FileRead(path, content), env, device, custom_objects)
         model._to_resume = state
         return model

@@ -135,7 +135,7 @@ def write_filled_part(buffer: RolloutBuffer, state: dict[str, Any]) -> None:
     buffer.reset()
     for name, value in state["arrays"].items():
         fill(getattr(buffer, name), value)
-    buffer.pos = state["position"]
+    buffer.pos, buffer.full = state["position"], state["position"] == state["size"]
 
 
 def _is_of_steps(value: Any, n_steps: int) -> bool:

@@ -40,7 +40,7 @@ class RolloutCollector(OnPolicyAlgorithm):
     _waiting: list[Callable[[], None]]
     """What is to be done when the step under way is complete."""
     _is_between_steps: bool
-    """Whether that is being done."""
+    """Whether that is being done, or an error in it has ended the run."""
 
     _last_obs: Any
     _last_episode_starts: Any
@@ -69,7 +69,8 @@ class RolloutCollector(OnPolicyAlgorithm):
     ) -> bool:
         """Step the environments and store every transition; arguments and result are those of `collect_rollouts`.
 
-        Callbacks find SB3's names among the local variables.
+        Callbacks find SB3's names among the local variables. A step at which one ends the run is completed, unlike
+        SB3's, so that the run can go on from there.
         """
         self.policy.set_training_mode(False)
         end, n_steps = self._unfinished or self._begin_rollout(env, callback, rollout_buffer, n_rollout_steps)
@@ -85,8 +86,6 @@ class RolloutCollector(OnPolicyAlgorithm):
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
             goes_on = callback.on_step()
-            if not (goes_on or self._waiting):
-                return False
             n_steps += 1
             self._update_info_buffer(infos, dones)
             if self.store_clipped_actions and clipped_actions is not actions:
@@ -117,11 +116,9 @@ class RolloutCollector(OnPolicyAlgorithm):
     def _do_what_waits(self) -> None:
         """Do what waits for the end of a step, in the order in which it came."""
         self._is_between_steps = True
-        try:
-            while self._waiting:
-                self._waiting.pop(0)()
-        finally:
-            self._is_between_steps = False
+        while self._waiting:
+            self._waiting.pop(0)()
+        self._is_between_steps = False
 
     def read_rollout(self) -> dict[str, Any] | None:
         """Read the rollout under way.

@@ -74,7 +74,7 @@ def with_chosen_threads(
     @functools.wraps(method)
     def with_threads(self: SelfAlgorithm, /, *arguments: Arguments.args, **keywords: Arguments.kwargs) -> Result:
         with threads_restored() as outside:
-            use_threads(choose_threads(self.torch_threads, self.policy, self._minibatch_size, outside))
+            use_threads(self.count_threads(outside))
             return method(self, *arguments, **keywords)
 
     return with_threads
@@ -354,6 +354,18 @@ class ScratchAlgorithm(LiveAttributes, ModelFiles):
         completed = self._fill_buffer(env, callback, rollout_buffer, n_rollout_steps)
         self._record_rate("time/rollout_fps", self.num_timesteps - steps_before, started)
         return completed
+
+    def count_threads(self, outside: int | None = None) -> int:
+        """Tell how many threads torch uses while this model learns.
+
+        Args:
+            outside: torch's threads while nothing learns; None: as many as now.
+
+        Returns:
+            Their number.
+        """
+        before = th.get_num_threads() if outside is None else outside
+        return choose_threads(self.torch_threads, self.policy, self._minibatch_size, before)
 
     def _choose_actor(self) -> Actor:
         """Choose how the policy acts: by the same arithmetic as the update.

@@ -10,7 +10,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_ppo_scratch import PPOScratch
-from sb3_ppo_scratch.interrupts import interrupts_held
+from sb3_ppo_scratch.interrupts import interrupts_held, keep_from_new_workers
 from tests.checkpoints.test_resume import assert_same_end
 
 
@@ -51,6 +51,8 @@ def test_a_second_one_acts_at_once() -> None:
     with pytest.raises(KeyboardInterrupt, match=r"^$"):
         model.learn(192, callback=InterruptAt(40, times=2))
     assert model.rollout_buffer.pos == 7  # the step's transition has not been stored
+    with pytest.raises(ValueError, match="middle of a step or an update by KeyboardInterrupt"):
+        model.resume()
 
 
 def test_one_in_the_last_step_comes_after_the_last_update() -> None:
@@ -76,6 +78,19 @@ def test_other_threads_learn_too() -> None:
     thread.start()
     thread.join()
     assert model.num_timesteps == 64
+
+
+def test_new_workers_inherit_that_ctrl_c_is_ignored_and_this_process_still_hears_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at_start: list[Any] = []
+    monkeypatch.setattr("multiprocessing.get_all_start_methods", lambda: ["spawn", "forkserver"])
+    monkeypatch.setattr(
+        "multiprocessing.forkserver.ensure_running", lambda: at_start.append(signal.getsignal(signal.SIGINT))
+    )
+    keep_from_new_workers()
+    assert at_start == [signal.SIG_IGN]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize("error", [EOFError, BrokenPipeError, ConnectionResetError])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sb3_ppo_scratch.checkpoints.checkpoint_file import (
     CheckpointError,
+    DamagedCheckpointError,
     NoRunError,
     read_checkpoint,
     without_run,
@@ -64,22 +65,27 @@ def newest_checkpoint(folder: Path, prefix: str = PREFIX) -> tuple[Path, State]:
 
     Raises:
         ArgumentError: If there is none.
+        CheckpointError: If a newer version of this project has written one of those that come into question.
     """
+    damaged: list[str] = []
     for path in list_checkpoints(folder, prefix):
-        state = _read_if_sound(path)
+        state = _read_if_sound(path, damaged)
         if state is not None:
             return path, state
+    if damaged:
+        raise ArgumentError(f"{folder} holds no sound checkpoint of a run; damaged are {', '.join(damaged)}.")
     raise ArgumentError(f"{folder} holds no checkpoint of a run; `train --save-freq STEPS` writes some.")
 
 
-def _read_if_sound(path: Path) -> State:
-    """Read a run's state, or warn that it is damaged; None also for a model without a run."""
+def _read_if_sound(path: Path, damaged: list[str]) -> State:
+    """Read a run's state, or warn that it is damaged and add it to those; None also for a model without a run."""
     try:
         return read_checkpoint(path)[1]
     except NoRunError:
         return None
-    except CheckpointError as error:
-        warnings.warn(f"{error}; the one before it is used.", stacklevel=3)
+    except DamagedCheckpointError as error:
+        damaged.append(path.name)
+        warnings.warn(f"{error}; the one before it is looked for.", stacklevel=3)
         return None
 
 

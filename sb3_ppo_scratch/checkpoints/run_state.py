@@ -1,8 +1,8 @@
 """The state of a run between two steps, read from an algorithm and written into another.
 
 What is here: everything that an algorithm keeps beyond what SB3 saves with a model. What is not: the single parts
-(`environment_states.py`, `callback_states.py`, `random_states.py`), the file (`checkpoint_file.py`), and when this is
-done (`resumable_run.py`).
+(`environment_states.py`, `callback_states.py`, `random_states.py`, `made_with.py`), the file (`checkpoint_file.py`),
+and when this is done (`resumable_run.py`).
 """
 
 from collections import deque
@@ -14,8 +14,10 @@ from stable_baselines3.common.logger import Logger
 
 from sb3_ppo_scratch.checkpoints.callback_states import read_callbacks, write_callbacks
 from sb3_ppo_scratch.checkpoints.environment_states import begin_anew, read_environments, write_environments
+from sb3_ppo_scratch.checkpoints.made_with import read_record
 from sb3_ppo_scratch.checkpoints.random_states import read_random_states, write_random_states
 from sb3_ppo_scratch.checkpoints.state_tree import State, is_state
+from sb3_ppo_scratch.checkpoints.tensorboard_log import log_folder
 
 COUNTERS = (
     "num_timesteps",
@@ -47,6 +49,8 @@ def read_run(model: Any, callback: BaseCallback | None, seed: int | None) -> Sta
         The state.
     """
     return {
+        "made_with": read_record(model),
+        "log_folder": log_folder(model),
         "counters": {name: getattr(model, name) for name in COUNTERS},
         "episodes": {name: [each for each in getattr(model, name) if is_state(each)] for name in EPISODES},
         "environments": read_environments(model.env),
@@ -55,10 +59,32 @@ def read_run(model: Any, callback: BaseCallback | None, seed: int | None) -> Sta
         "last_episode_starts": model._last_episode_starts,
         "noise": [getattr(model.policy.action_dist, name) for name in NOISE] if model.use_sde else None,
         "rollout": model.read_rollout(),
-        "callbacks": [] if callback is None else read_callbacks(callback),
         "log": {name: _recorded(model.logger, name) for name in PENDING},
-        "random": read_random_states(),
+        **read_companions(callback),
     }
+
+
+def read_companions(callback: BaseCallback | None) -> State:
+    """Read what is outside the algorithm, and is touched when a run is set up again.
+
+    Args:
+        callback: The outermost callback; None: there has been none.
+
+    Returns:
+        The state of callbacks and random generators.
+    """
+    return {"callbacks": [] if callback is None else read_callbacks(callback), "random": read_random_states()}
+
+
+def write_companions(callback: BaseCallback, state: State) -> None:
+    """Set it; the random generators last.
+
+    Args:
+        callback: The outermost callback.
+        state: What `read_companions` has read.
+    """
+    write_callbacks(callback, state["callbacks"])
+    write_random_states(state["random"])
 
 
 def _recorded(logger: Logger, name: str) -> dict[str, State]:
@@ -82,10 +108,9 @@ def write_run(model: Any, callback: BaseCallback, state: State) -> None:
     for name, noise in zip(NOISE, state["noise"] or (), strict=False):
         setattr(model.policy.action_dist, name, noise.to(model.device))
     model.write_rollout(state["rollout"])
-    write_callbacks(callback, state["callbacks"])
     for name in PENDING:
         getattr(model.logger, name).update(state["log"][name])
-    write_random_states(state["random"])
+    write_companions(callback, state)
     if state["seed"] is not None:
         model._last_obs = begin_anew(model.env, state["seed"])
 

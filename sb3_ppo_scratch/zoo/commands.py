@@ -13,7 +13,7 @@ from typing import Any
 
 from sb3_ppo_scratch.errors import check_known_names
 from sb3_ppo_scratch.zoo.replacing import replaced
-from sb3_ppo_scratch.zoo.resume_option import Resumption, resumable, take_resume
+from sb3_ppo_scratch.zoo.resume_option import resumable, resumption_in, take_resume
 from sb3_ppo_scratch.zoo.vec_env_option import take_vec_env, training_in
 from sb3_ppo_scratch.zoo.wrapper_lists import entries, resolve
 
@@ -65,21 +65,21 @@ def run_zoo_command(command: str, arguments: Sequence[str]) -> None:
 
     register()
     begun_with = list(arguments)
-    resume, begun_with = take_resume(begun_with) if command == "train" else (None, begun_with)
-    resumption = None if resume is None else Resumption(resume)
-    if resumption is not None:
-        begun_with = resumption.arguments()
-    vec_env, left = take_vec_env(begun_with) if command == "train" else (None, begun_with)
-    argv, sys.argv = sys.argv, [command, *with_our_algorithm(left)]
-    try:
-        with ExitStack() as stack:
-            stack.enter_context(configs_checked(ExperimentManager))
-            stack.enter_context(training_in(ExperimentManager, vec_env))
-            if command == "train":
-                stack.enter_context(resumable(ExperimentManager, begun_with, resumption))
-            runpy.run_module(f"rl_zoo3.{command}", run_name="__main__", alter_sys=True)
-    finally:
-        sys.argv = argv
+    resumption = None
+    with ExitStack() as stack:
+        if command == "train":
+            folder, begun_with = take_resume(begun_with)
+            if folder is not None:
+                resumption = stack.enter_context(resumption_in(folder))
+                begun_with = resumption.arguments()
+        vec_env, left = take_vec_env(begun_with) if command == "train" else (None, begun_with)
+        stack.callback(setattr, sys, "argv", sys.argv)
+        sys.argv = [command, *with_our_algorithm(left)]
+        stack.enter_context(configs_checked(ExperimentManager))
+        stack.enter_context(training_in(ExperimentManager, vec_env))
+        if command == "train":
+            stack.enter_context(resumable(ExperimentManager, begun_with, resumption))
+        runpy.run_module(f"rl_zoo3.{command}", run_name="__main__", alter_sys=True)
 
 
 def with_our_algorithm(arguments: Sequence[str]) -> list[str]:

@@ -1,37 +1,34 @@
 """`train --resume RUN_FOLDER`, `-i` with a file that was saved during a run, and what makes both possible.
 
-What is here: letting rl_zoo3's `ExperimentManager` write checkpoints, go on with one, and stop cleanly on a signal.
-What is not: checkpoints themselves (`checkpoints/`), and the other options (`commands.py`).
+What is here: letting rl_zoo3's `ExperimentManager` write checkpoints and go on with one. What is not: checkpoints
+themselves (`checkpoints/`), stopping on a signal (`stopping.py`), and the other options (`commands.py`).
 """
 
 import json
-import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from stable_baselines3.common.callbacks import CheckpointCallback
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_ppo_scratch.callbacks import SaveCheckpoints
-from sb3_ppo_scratch.checkpoints.checkpoint_file import holds_run
-from sb3_ppo_scratch.checkpoints.folder import PREFIX, checkpoint_path, newest_checkpoint
+from sb3_ppo_scratch.checkpoints.checkpoint_file import holds_run, write_safely
+from sb3_ppo_scratch.checkpoints.folder import PREFIX, newest_checkpoint
 from sb3_ppo_scratch.checkpoints.state_tree import State
 from sb3_ppo_scratch.errors import ArgumentError
-from sb3_ppo_scratch.interrupts import raise_interrupt
+from sb3_ppo_scratch.interrupts import keep_from_new_workers
 from sb3_ppo_scratch.zoo import ALGORITHMS
+from sb3_ppo_scratch.zoo.folder_lock import locked
 from sb3_ppo_scratch.zoo.plain_yaml import read_plain_yaml
 from sb3_ppo_scratch.zoo.replacing import Replacement, replaced
 from sb3_ppo_scratch.zoo.saved_run import settings_below
+from sb3_ppo_scratch.zoo.stopping import stopping_cleanly
 
 RECORD = "resume.json"
 """Beside rl_zoo3's config.yml: the command line that began the run."""
-STOPPED = 75
-"""Exit status of a run that a signal has stopped and that can go on (`EX_TEMPFAIL`: try again later)."""
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def take_resume(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
@@ -63,27 +60,16 @@ def take_resume(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
     return None, left
 
 
-class Resumption:
-    """What is known about a run that goes on.
+class Resumption(NamedTuple):
+    """What is known about a run that goes on."""
 
-    Args:
-        folder: The run's folder, as rl_zoo3 names it (`logs/ppo_scratch/CartPole-v1_1`).
-    """
-
-    def __init__(self, folder: Path) -> None:
-        """Find the checkpoint.
-
-        Raises:
-            ArgumentError: If the folder holds no run that could go on.
-        """
-        settings = settings_below(folder)
-        if not folder.is_dir() or len(settings) != 1 or not (settings[0] / RECORD).is_file():
-            raise ArgumentError(
-                f"{folder} is no folder of a run that `python -m sb3_ppo_scratch train` has begun "
-                "(logs/ALGORITHM/ENVIRONMENT_NUMBER)."
-            )
-        self.folder, self.settings = folder, settings[0]
-        self.checkpoint, self.state = newest_checkpoint(folder)
+    folder: Path
+    """The run's, as rl_zoo3 names it (`logs/ppo_scratch/CartPole-v1_1`)."""
+    settings: Path
+    """rl_zoo3's folder of settings in it."""
+    checkpoint: Path
+    state: State
+    """The checkpoint's."""
 
     def arguments(self) -> list[str]:
         """Build the command line that goes on: the one that began the run, with the checkpoint as its model.
@@ -93,6 +79,29 @@ class Resumption:
         """
         words = json.loads((self.settings / RECORD).read_text())["arguments"]
         return [*words, "-i", str(self.checkpoint)]
+
+
+@contextmanager
+def resumption_in(folder: Path) -> Iterator[Resumption]:
+    """Find the checkpoint that a run goes on from, and keep other processes out of its folder.
+
+    Args:
+        folder: The run's.
+
+    Yields:
+        What is known about the run.
+
+    Raises:
+        ArgumentError: If the folder holds no run that could go on, or one that is under way.
+    """
+    settings = settings_below(folder)
+    if not folder.is_dir() or len(settings) != 1 or not (settings[0] / RECORD).is_file():
+        raise ArgumentError(
+            f"{folder} is no folder of a run that `python -m sb3_ppo_scratch train` has begun "
+            "(logs/ALGORITHM/ENVIRONMENT_NUMBER)."
+        )
+    with locked(folder):
+        yield Resumption(folder, settings[0], *newest_checkpoint(folder))
 
 
 @contextmanager
@@ -111,13 +120,26 @@ def resumable(manager: Any, arguments: Sequence[str], resumption: Resumption | N
         stack.enter_context(replaced(manager, "create_callbacks", _with_checkpoints))
         stack.enter_context(replaced(manager, "_load_pretrained_agent", _loading_runs))
         stack.enter_context(replaced(manager, "learn", _learning_on))
+        stack.enter_context(replaced(manager, "create_envs", _in_deaf_workers))
         if resumption is None:
+            stack.enter_context(replaced(manager, "create_log_folder", _locking(stack)))
             stack.enter_context(replaced(manager, "_save_config", _recording(arguments)))
         else:
             stack.enter_context(replaced(manager, "create_log_folder", _in_folder(resumption)))
             stack.enter_context(replaced(manager, "read_hyperparameters", _saved_hyperparameters(resumption)))
             stack.enter_context(replaced(manager, "create_envs", _appending_to_monitors(resumption)))
         yield
+
+
+def _in_deaf_workers(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Let Ctrl-C reach this process only, where others step the environments."""
+
+    def create_envs(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        if self.vec_env_class is not DummyVecEnv:
+            keep_from_new_workers()
+        return original(self, *arguments, **keywords)
+
+    return create_envs
 
 
 def _with_checkpoints(original: Callable[..., None]) -> Callable[..., None]:
@@ -173,52 +195,10 @@ def _learning_on(original: Callable[..., None]) -> Callable[..., None]:
         if self.algo not in ALGORITHMS:
             original(self, model)
             return
-        with _stopping_cleanly(model, Path(self.save_path)):
+        with stopping_cleanly(model, Path(self.save_path)):
             original(self, model if model._to_resume is None else _GoesOn(model))
 
     return learn
-
-
-class RunStopped(KeyboardInterrupt):
-    """A signal has stopped a run, which can go on."""
-
-
-@contextmanager
-def _stopping_cleanly(model: Any, folder: Path) -> Iterator[None]:
-    """Let SIGINT and SIGTERM complete the step, write a checkpoint and end the run.
-
-    Raises:
-        SystemExit: With the status `STOPPED`, if a signal has come.
-    """
-    asked: list[bool] = []
-    stopped: list[Path] = []
-
-    def stop() -> None:
-        """Write the checkpoint, now that the step is complete.
-
-        Raises:
-            RunStopped: Then.
-        """
-        path = checkpoint_path(folder, model.num_timesteps)
-        model.save_checkpoint(path)
-        stopped.append(path)
-        print(f"Stopped; `python -m sb3_ppo_scratch train --resume {folder}` goes on from {path}", file=sys.stderr)
-        raise RunStopped
-
-    def note(_number: int, _frame: FrameType | None) -> None:
-        if asked:
-            raise_interrupt()
-        asked.append(True)
-        model.do_between_steps(stop)
-
-    handlers = {number: signal.signal(number, note) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    if stopped:
-        raise SystemExit(STOPPED)
 
 
 def _recording(arguments: Sequence[str]) -> Replacement:
@@ -231,6 +211,20 @@ def _recording(arguments: Sequence[str]) -> Replacement:
                 Path(self.params_path, RECORD).write_text(json.dumps({"arguments": list(arguments)}))
 
         return _save_config
+
+    return wrap
+
+
+def _locking(stack: ExitStack) -> Replacement:
+    """Let a folder that a run begins be this process's until the stack is closed."""
+
+    def wrap(original: Callable[..., None]) -> Callable[..., None]:
+        def create_log_folder(self: Any) -> None:
+            original(self)
+            if self.algo in ALGORITHMS:
+                stack.enter_context(locked(Path(self.save_path)))
+
+        return create_log_folder
 
     return wrap
 
@@ -290,5 +284,5 @@ def cut_monitor_files(folder: Path, state: State) -> None:
     for index, returns in enumerate(state["environments"]["attributes"].get("episode_returns", ())):
         path = folder / f"{index}.{Monitor.EXT}"
         if path.is_file():
-            lines = path.read_text().splitlines(keepends=True)
-            path.write_text("".join(lines[: 2 + len(returns)]))  # a comment and the header come first
+            lines = path.read_bytes().splitlines(keepends=True)
+            write_safely(path, b"".join(lines[: 2 + len(returns)]))  # a comment and the header come first

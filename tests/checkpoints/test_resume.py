@@ -14,7 +14,13 @@ import numpy as np
 import pytest
 import torch as th
 from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback
+from stable_baselines3.common.callbacks import (
+    BaseCallback,
+    CallbackList,
+    EvalCallback,
+    EveryNTimesteps,
+    StopTrainingOnNoModelImprovement,
+)
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.utils import LinearSchedule
@@ -26,6 +32,11 @@ from sb3_ppo_scratch.checkpoints.checkpoint_file import CheckpointError, holds_r
 from sb3_ppo_scratch.scratch_algorithm import ScratchAlgorithm
 from sb3_ppo_scratch.vec_env import ShardedVecEnv
 from sb3_ppo_scratch.wrappers import ScaleReward
+
+try:
+    from tensorboard.backend.event_processing import event_accumulator
+except ImportError:
+    event_accumulator = None
 
 N_ENVS, N_STEPS, TOTAL = 4, 16, 4 * 16 * 4
 Make = Callable[[], VecEnv]
@@ -415,3 +426,281 @@ def test_a_full_disk_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.warns(UserWarning, match=r"rl_model_40_steps\.zip could not be written .*No space left"):
         model.learn(64, callback=SaveCheckpoints(10, tmp_path))
     assert model.num_timesteps == 64
+
+
+class Stop(SaveAt):
+    """Ends the run at one step; is new after each beginning but for its count."""
+
+    def _on_step(self) -> bool:
+        return super()._on_step() and self.n_calls != self.at
+
+
+def small_model(**arguments: Any) -> PPOScratch:
+    """A small model on CartPoles."""
+    return PPOScratch("MlpPolicy", cart_poles(), **{"n_steps": N_STEPS, "seed": 1, "device": "cpu", **arguments})
+
+
+@pytest.mark.parametrize("at", [1, 16, 20, 63, 64])
+def test_a_run_that_a_callback_has_ended_goes_on_from_there(at: int, tmp_path: Path) -> None:
+    whole = small_model()
+    log = keep_log(whole)
+    whole.learn(TOTAL, callback=Stop(0, None))
+    stopped, callback = small_model(), Stop(at, None)
+    log_after = keep_log(stopped)
+    stopped.learn(TOTAL, callback=callback)
+    assert stopped.num_timesteps == at * N_ENVS
+    stopped.save_checkpoint(tmp_path / "run.zip")
+    assert_same_end(stopped.resume(callback), whole)
+    np.testing.assert_equal(log_after.rows, log.rows)
+    loaded = PPOScratch.load_checkpoint(tmp_path / "run.zip", env=cart_poles(), device="cpu")
+    assert_same_end(loaded.resume(Stop(0, None)), whole)
+
+
+@pytest.mark.parametrize("at", [25, 27, 30])
+def test_a_last_rollout_beyond_the_total_is_completed(at: int, tmp_path: Path) -> None:
+    total = 26 * N_ENVS  # ends in the second rollout of 16 steps
+    whole = small_model().learn(total, callback=SaveAt(at, tmp_path / "run.zip"))
+    assert whole.num_timesteps == 32 * N_ENVS
+    loaded = PPOScratch.load_checkpoint(tmp_path / "run.zip", env=cart_poles(), device="cpu")
+    assert_same_end(loaded.resume(SaveAt(0, None)), whole)
+
+
+def test_what_callbacks_have_counted_outlives_a_stop_also_in_new_ones() -> None:
+    class Counts(Stop):
+        def _on_training_start(self) -> None:
+            self.dones: list[int] = []
+
+        def _on_step(self) -> bool:
+            self.dones.append(int(self.locals["dones"].sum()))
+            return super()._on_step()
+
+    whole = Counts(0, None)
+    small_model().learn(TOTAL, callback=whole)
+    for again in (None, Counts(0, None)):
+        first = Counts(20, None)
+        model = small_model().learn(TOTAL, callback=first)
+        second = again or first
+        model.resume(second)
+        assert second.dones == whole.dones
+
+
+class Breaks(Counter):
+    """Fails after some steps."""
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Fail in the seventh step of an episode."""
+        if self.count == 6:
+            raise FloatingPointError("no such number")
+        return super().step(action)
+
+
+def test_a_run_that_was_left_within_a_step_or_an_update_does_not_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Fails(SaveAt):
+        def _on_step(self) -> bool:
+            if self.n_calls == self.at:
+                raise LookupError
+            return True
+
+    broken = PPOScratch("MlpPolicy", make_vec_env(Breaks, N_ENVS), n_steps=N_STEPS)
+    with pytest.raises(FloatingPointError, match="no such number"):
+        broken.learn(TOTAL)
+    failed = small_model()
+    with pytest.raises(LookupError, match=r"^$"):
+        failed.learn(TOTAL, callback=Fails(20, None))
+    unlearned = small_model()
+    monkeypatch.setattr(PPOScratch, "train", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError, match="division"):
+        unlearned.learn(TOTAL)
+    monkeypatch.undo()
+    for model, error in ((broken, "FloatingPointError"), (failed, "LookupError"), (unlearned, "ZeroDivisionError")):
+        message = f"left in the middle of a step or an update by {error}; go on from its last checkpoint"
+        with pytest.raises(ValueError, match=message):
+            model.save_checkpoint(tmp_path / "run.zip")
+        with pytest.raises(ValueError, match=message):
+            model.resume()
+    assert not (tmp_path / "run.zip").exists()
+    failed.learn(N_STEPS * N_ENVS).save_checkpoint(tmp_path / "run.zip")
+
+
+def test_an_error_between_two_steps_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    whole = small_model().learn(TOTAL, callback=SaveAt(0, None))
+    model = small_model()
+    callback = SaveAt(20, tmp_path / "file" / "run.zip")
+    with pytest.raises(OSError, match="file"):
+        model.learn(TOTAL, callback=callback)
+    assert_same_end(model.resume(callback), whole)
+
+
+def test_there_is_no_checkpoint_without_a_run(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="there is no run to write yet; `learn` begins one"):
+        small_model().save_checkpoint(tmp_path / "run.zip")
+
+
+def test_a_run_that_was_loaded_is_written_as_it_was(tmp_path: Path) -> None:
+    whole = small_model().learn(TOTAL, callback=SaveAt(20, tmp_path / "run.zip"))
+    PPOScratch.load_checkpoint(tmp_path / "run.zip").save_checkpoint(tmp_path / "again.zip")
+    loaded = PPOScratch.load_checkpoint(tmp_path / "again.zip", env=cart_poles(), device="cpu")
+    loaded.save_checkpoint(tmp_path / "once_more.zip")
+    assert_same_end(loaded.resume(SaveAt(0, None)), whole)
+    again = PPOScratch.load_checkpoint(tmp_path / "once_more.zip", env=cart_poles(), device="cpu")
+    assert_same_end(again.resume(SaveAt(0, None)), whole)
+
+
+def test_a_checkpoint_that_is_asked_for_at_the_end_of_training_is_written(tmp_path: Path) -> None:
+    class SaveAtEnd(BaseCallback):
+        def _on_step(self) -> bool:
+            return True
+
+        def _on_training_end(self) -> None:
+            self.model.save_checkpoint(tmp_path / "end.zip")
+
+    model = small_model().learn(TOTAL, callback=SaveAtEnd())
+    loaded = PPOScratch.load_checkpoint(tmp_path / "end.zip", env=cart_poles(), device="cpu")
+    assert_same_end(loaded.resume(SaveAtEnd()), model)
+
+
+def test_checkpoints_of_the_same_step_are_one(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.zip", tmp_path / "second.zip"
+    begun: list[bool] = []
+    env = landers()
+    env.seed = lambda seed=None: begun.append(True) or DummyVecEnv.seed(env, seed)
+    model = PPOScratch("MlpPolicy", env, n_steps=N_STEPS, seed=1, device="cpu")
+    begun.clear()
+    model.learn(TOTAL, callback=[SaveAt(20, first), SaveAt(20, second), SaveAt(30, tmp_path / "later.zip")])
+    assert first.read_bytes() == second.read_bytes()
+    assert len(begun) == 2
+
+
+def test_the_file_of_another_algorithm_is_named(tmp_path: Path) -> None:
+    small_model().learn(TOTAL, callback=SaveAt(20, tmp_path / "run.zip"))
+    with pytest.raises(ValueError, match=r"run\.zip holds no model of ReinforceScratch"):
+        ReinforceScratch.load_checkpoint(tmp_path / "run.zip", env=cart_poles())
+
+
+@pytest.mark.parametrize(
+    ("env_id", "n_envs", "message"),
+    [
+        ("CartPole-v1", 2, "`env` is 2 of CartPole-v1, the run's was 4 of CartPole-v1"),
+        ("CartPole-v0", 4, "`env` is 4 of CartPole-v0, the run's was 4 of CartPole-v1"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*The environment CartPole-v0 is out of date")
+def test_other_environments_are_refused_by_name(env_id: str, n_envs: int, message: str, tmp_path: Path) -> None:
+    small_model().learn(TOTAL, callback=SaveAt(20, tmp_path / "run.zip"))
+    model = PPOScratch.load_checkpoint(tmp_path / "run.zip", env=make_vec_env(env_id, n_envs))
+    with pytest.raises(ValueError, match=message):
+        model.resume(SaveAt(0, None))
+
+
+def test_what_else_is_not_as_it_was_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_model().learn(TOTAL, callback=SaveAt(20, tmp_path / "run.zip"))
+    model = PPOScratch.load_checkpoint(tmp_path / "run.zip", env=cart_poles(), device="cpu")
+    model.torch_threads = 2
+    monkeypatch.setattr(np, "__version__", "0.0")
+    with pytest.warns(
+        UserWarning, match=r"goes on with torch threads 2 \(was 1\), numpy 0\.0 \(was .*\): equality"
+    ) as said:
+        model.resume(SaveAt(0, None))
+    assert len(said) == 1
+
+
+def test_nothing_is_said_where_all_is_as_it_was(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    small_model().learn(TOTAL, callback=SaveAt(20, tmp_path / "run.zip"))
+    PPOScratch.load_checkpoint(tmp_path / "run.zip", env=cart_poles(), device="cpu").resume(SaveAt(0, None))
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("at", [20, 40])
+def test_a_log_with_gaps_goes_on_with_the_same_ones(at: int, tmp_path: Path) -> None:
+    whole = small_model()
+    log = keep_log(whole)
+    whole.learn(2 * TOTAL, callback=SaveAt(at, tmp_path / "run.zip"), log_interval=3)
+    loaded = PPOScratch.load_checkpoint(tmp_path / "run.zip", env=cart_poles(), device="cpu")
+    log_after = keep_log(loaded)
+    assert_same_end(loaded.resume(SaveAt(0, None)), whole)
+    assert len(log.rows) == 2
+    np.testing.assert_equal(log_after.rows, log.rows)
+
+
+def test_callbacks_that_decide_go_on_deciding(tmp_path: Path) -> None:
+    def callbacks(path: Path | None) -> list[BaseCallback]:
+        evaluation = EvalCallback(
+            make_vec_env("CartPole-v1", 1, seed=7),
+            eval_freq=5,
+            n_eval_episodes=2,
+            log_path=str(tmp_path / ("first" if path else "whole")),
+            callback_on_new_best=SaveAt(0, None),
+            callback_after_eval=StopTrainingOnNoModelImprovement(max_no_improvement_evals=3, min_evals=6),
+            verbose=0,
+        )
+        return [SaveAt(32, path), EveryNTimesteps(40, SaveAt(0, None)), evaluation]
+
+    whole, undisturbed = small_model(), callbacks(None)
+    whole.learn(50 * TOTAL, callback=undisturbed)
+    assert 32 * N_ENVS < whole.num_timesteps < 50 * TOTAL
+    small_model().learn(TOTAL, callback=callbacks(tmp_path / "run.zip"))
+    path = tmp_path / "run.zip"
+    loaded, after = PPOScratch.load_checkpoint(path, env=cart_poles(), device="cpu"), callbacks(path)
+    loaded._total_timesteps = 50 * TOTAL
+    loaded._to_resume["counters"]["_total_timesteps"] = 50 * TOTAL
+    assert_same_end(loaded.resume(after), whole)
+    for one, other in zip(undisturbed[1:], after[1:], strict=True):
+        assert one.n_calls == other.n_calls
+    evaluations = [np.load(tmp_path / name / "evaluations.npz") for name in ("whole", "first")]
+    assert all(np.array_equal(evaluations[0][name], evaluations[1][name]) for name in evaluations[0])
+
+
+class Named(ReadableCounter):
+    """The same with named observations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.observation_space = gym.spaces.Dict(
+            {"level": gym.spaces.Box(-1, 1, (1,), np.float32), "count": gym.spaces.Box(-1, 1, (1,), np.float32)}
+        )
+
+    def _see(self) -> Any:
+        level, count = super()._see()
+        return {"level": np.array([level]), "count": np.array([count])}
+
+
+@pytest.mark.parametrize("arguments", [{}, {"n_episodes": 6}], ids=["steps", "episodes"])
+def test_named_observations(arguments: dict[str, Any], tmp_path: Path) -> None:
+    make = partial(make_vec_env, Named, N_ENVS, seed=5)
+    whole = PPOScratch("MultiInputPolicy", make(), n_steps=N_STEPS, seed=1, device="cpu", **arguments)
+    whole.learn(TOTAL, callback=SaveAt(20, tmp_path / "run.zip"))
+    loaded = PPOScratch.load_checkpoint(tmp_path / "run.zip", env=make(), device="cpu")
+    assert_same_end(loaded.resume(SaveAt(0, None)), whole)
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """What TensorBoard shows of a run, but for times."""
+    accumulator: Any = event_accumulator.EventAccumulator(str(folder)).Reload()
+    tags = [tag for tag in accumulator.Tags()["scalars"] if not tag.startswith("time/")]
+    return {tag: [(event.step, event.value) for event in accumulator.Scalars(tag)] for tag in tags}
+
+
+@pytest.mark.skipif(event_accumulator is None, reason="TensorBoard is not installed")
+def test_tensorboard_shows_one_run_that_was_not_disturbed(tmp_path: Path) -> None:
+    whole = small_model(tensorboard_log=str(tmp_path / "whole")).learn(TOTAL, callback=SaveAt(0, None))
+    logs = str(tmp_path / "logs")
+    small_model(tensorboard_log=logs).learn(TOTAL, callback=SaveAt(33, tmp_path / "run.zip"))
+    small_model(tensorboard_log=logs, learning_rate=1e-2).learn(2 * TOTAL)
+    others = scalars(tmp_path / "logs" / "PPO_2")
+    loaded = PPOScratch.load_checkpoint(tmp_path / "run.zip", env=cart_poles(), device="cpu")
+    assert_same_end(loaded.resume(SaveAt(0, None)), whole)
+    np.testing.assert_equal(scalars(tmp_path / "logs" / "PPO_1"), scalars(tmp_path / "whole" / "PPO_1"))
+    assert scalars(tmp_path / "logs" / "PPO_2") == others
+    assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == ["PPO_1", "PPO_2"]
+
+
+@pytest.mark.skipif(event_accumulator is None, reason="TensorBoard is not installed")
+def test_a_log_goes_on_within_the_same_process(tmp_path: Path) -> None:
+    whole = small_model(tensorboard_log=str(tmp_path / "whole")).learn(TOTAL, callback=Stop(0, None))
+    model, callback = small_model(tensorboard_log=str(tmp_path / "logs")), Stop(20, None)
+    model.learn(TOTAL, callback=callback).resume(callback)
+    assert_same_end(model, whole)
+    np.testing.assert_equal(scalars(tmp_path / "logs" / "PPO_1"), scalars(tmp_path / "whole" / "PPO_1"))

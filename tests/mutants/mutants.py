@@ -203,9 +203,9 @@ ROLLOUTS_AND_ADVANTAGES = [
         "update-after-stop",
         "an update from an unfinished rollout",
         f"{OURS}.resumable_run",
-        "self.n_steps):\n                        break",
-        "self.n_steps):\n                        self.rollout_buffer.full = True\n"
-        "                        self.train()\n                        break",
+        "self.n_steps):\n                break",
+        "self.n_steps):\n                self.rollout_buffer.full = True\n                self.train()\n"
+        "                break",
     ),
     Mutant(
         "episode-statistics-lost",
@@ -2074,6 +2074,73 @@ RELIABILITY = [
             "a checkpoint written before the step is complete",
             "if self._is_learning and not self._is_between_steps:",
             "if False:",
+        ),
+        (
+            "half-a-step-not-noticed",
+            "a run that an error left in the middle of a step goes on",
+            "self._left_by = type(error).__name__",
+            "pass",
+        ),
+        (
+            "last-rollout-not-learned-from",
+            "a run that stops in its last rollout ends without the last update",
+            "while self._unfinished is not None or ",
+            "while ",
+        ),
+    ),
+    *mistakes_in(
+        "rollout_buffers",
+        (RESUME,),
+        (
+            "full-buffer-not-known-as-full",
+            "a rollout that was complete at a checkpoint cannot be learned from",
+            'state["position"] == state["size"]',
+            "False",
+        ),
+    ),
+    *mistakes_in(
+        "checkpoints.tensorboard_log",
+        (RESUME,),
+        (
+            "log-shows-what-was-lost",
+            "TensorBoard shows what came after the checkpoint twice",
+            "purge_step=first_step",
+            "purge_step=None",
+        ),
+    ),
+    *mistakes_in(
+        "checkpoints.made_with",
+        (RESUME,),
+        (
+            "other-environments-not-noticed",
+            "a run goes on in other environments",
+            "if now[ENVIRONMENTS] != record[ENVIRONMENTS]:",
+            "if False:",
+        ),
+    ),
+    *mistakes_in(
+        "checkpoints.folder",
+        ("tests/checkpoints/test_folder.py",),
+        (
+            "newer-format-taken-for-damage",
+            "an older checkpoint goes on in the place of one of a newer format",
+            "except DamagedCheckpointError as",
+            "except CheckpointError as",
+        ),
+    ),
+    *mistakes_in(
+        "zoo.folder_lock",
+        ("tests/zoo/test_resume_option.py",),
+        ("folder-shared", "two processes train in one folder", "fcntl.LOCK_EX", "fcntl.LOCK_SH"),
+    ),
+    *mistakes_in(
+        "interrupts",
+        ("tests/test_interrupts.py",),
+        (
+            "workers-end-with-ctrl-c",
+            "Ctrl-C ends SB3's workers in the middle of a step",
+            "signal.signal(signal.SIGINT, signal.SIG_IGN)",
+            "signal.getsignal(signal.SIGINT)",
         ),
     ),
     *mistakes_in(

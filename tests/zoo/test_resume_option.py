@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +17,11 @@ from stable_baselines3 import PPO
 from sb3_ppo_scratch import PPOScratch
 from sb3_ppo_scratch.__main__ import main
 from sb3_ppo_scratch.checkpoints.checkpoint_file import holds_run
+from sb3_ppo_scratch.checkpoints.folder import newest_checkpoint
+from sb3_ppo_scratch.zoo.folder_lock import locked
 from sb3_ppo_scratch.zoo.plain_yaml import read_plain_yaml
-from sb3_ppo_scratch.zoo.resume_option import STOPPED, take_resume
+from sb3_ppo_scratch.zoo.resume_option import RECORD, cut_monitor_files, take_resume
+from sb3_ppo_scratch.zoo.stopping import STOPPED
 
 SECONDS = 120
 OPTIONS = ("--eval-freq", "3000", "--eval-episodes", "2", "--save-freq", "1000", "--seed", "1", "-n", "12000")
@@ -27,18 +32,21 @@ def train(env: str, *options: str) -> None:
     main(["train", "--env", env, *OPTIONS, *options])
 
 
-def train_until(run: Path, env: str, number: signal.Signals) -> int:
+def train_until(
+    run: Path, env: str, number: signal.Signals, *options: str, send: Callable[[int, int], None] = os.kill
+) -> int:
     """Train in another process, send it a signal once it has written two checkpoints, and return its exit status."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "sb3_ppo_scratch", "train", "--env", env, *OPTIONS],
+        [sys.executable, "-m", "sb3_ppo_scratch", "train", "--env", env, *OPTIONS, *options],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     end = time.monotonic() + SECONDS
     while len(list(run.glob("rl_model_*_steps.zip"))) < 2 and process.poll() is None and time.monotonic() < end:
         time.sleep(0.01)
-    process.send_signal(number)
+    send(process.pid, number)
     return process.wait(SECONDS)
 
 
@@ -81,6 +89,31 @@ def test_a_run_that_was_stopped_says_so_and_goes_on(tmp_path: Path, monkeypatch:
     assert_same_run(one, other, "CartPole-v1")
 
 
+@pytest.mark.parametrize(
+    ("vec_env", "number", "send"),
+    [
+        pytest.param("dummy", signal.SIGINT, os.killpg, id="dummy-ctrl-c"),
+        pytest.param("subproc", signal.SIGINT, os.killpg, id="subproc-ctrl-c"),
+        pytest.param("sharded", signal.SIGINT, os.killpg, id="sharded-ctrl-c"),
+        pytest.param("subproc", signal.SIGTERM, os.kill, id="subproc-terminated"),
+        pytest.param("sharded", signal.SIGTERM, os.kill, id="sharded-terminated"),
+    ],
+)
+def test_ctrl_c_reaches_all_processes_and_yet_completes_the_step(
+    vec_env: str,
+    number: signal.Signals,
+    send: Callable[[int, int], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = Path("logs", "ppo_scratch", "CartPole-v1_1")
+    few = ("--vec-env", vec_env, "-params", "n_envs:2", "--eval-freq", "-1", "-n", "60000")
+    assert train_until(run, "CartPole-v1", number, *few, send=send) == STOPPED
+    assert newest_checkpoint(run)[1]["counters"]["num_timesteps"] >= 2000
+    assert not (run / "CartPole-v1.zip").exists()
+
+
 def test_files_saved_during_a_run_continue_it_and_others_do_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,6 +153,71 @@ def test_the_option_stands_alone() -> None:
 def test_a_folder_of_no_run_ends_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--resume", str(tmp_path)]) == 2
     assert "is no folder of a run that" in capsys.readouterr().err
+
+
+def test_a_folder_is_one_process_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "CartPole-v1").mkdir()
+    (tmp_path / "CartPole-v1" / "config.yml").touch()
+    (tmp_path / "CartPole-v1" / RECORD).write_text('{"arguments": []}')
+    with locked(tmp_path):
+        assert main(["train", "--resume", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"error: another process is training in {tmp_path}; let it end first.\n"
+    assert main(["train", "--resume", str(tmp_path)]) == 2
+    assert "holds no checkpoint of a run" in capsys.readouterr().err
+
+
+def test_a_folder_is_released_by_a_process_that_is_killed(tmp_path: Path) -> None:
+    hold = f"""
+import pathlib, time
+from sb3_ppo_scratch.zoo.folder_lock import locked
+with locked(pathlib.Path({str(tmp_path)!r})):
+    print("held", flush=True)
+    time.sleep({SECONDS})
+"""
+    with subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(ValueError, match="another process is training in"), locked(tmp_path):
+            pass
+        process.kill()
+    with locked(tmp_path):
+        pass
+
+
+def test_a_run_keeps_others_out_of_the_folder_that_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def learn(model: PPOScratch, *_: Any, **__: Any) -> PPOScratch:
+        with pytest.raises(ValueError, match="another process is training in") as refused, locked(run):
+            pass
+        asked.append(str(refused.value))
+        return model
+
+    run = Path("logs", "ppo_scratch", "CartPole-v1_1")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(PPOScratch, "learn", learn)
+    train("CartPole-v1")
+    assert len(asked) == 1
+    with locked(run):
+        pass
+
+
+def test_monitor_files_are_cut_as_they_are_or_stay_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, kept = tmp_path / "0.monitor.csv", b"#{}\nr,l,t\r\n1.0,5,0.1\r\n"
+    state = {"environments": {"attributes": {"episode_returns": [[1.0]]}}}
+    path.write_bytes(kept + b"2.0,6,0.2\r\n3.0,")
+    before = path.read_bytes()
+
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(Path, "replace", fail)
+        with pytest.raises(OSError, match="No space left"):
+            cut_monitor_files(tmp_path, state)
+    assert path.read_bytes() == before
+    cut_monitor_files(tmp_path, state)
+    assert path.read_bytes() == kept
 
 
 def test_plain_yaml_reads_what_rl_zoo3_writes_and_nothing_that_runs(tmp_path: Path) -> None:

@@ -1,0 +1,68 @@
+"""Stopping a run of `train` by a signal, so that it can go on.
+
+What is here: SIGINT and SIGTERM while training. What is not: Ctrl-C in programs of one's own (`interrupts.py`).
+"""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from sb3_ppo_scratch.checkpoints.folder import checkpoint_path
+from sb3_ppo_scratch.interrupts import raise_interrupt
+
+STOPPED = 75
+"""Exit status of a run that a signal has stopped and that can go on (`EX_TEMPFAIL`: try again later)."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class RunStopped(KeyboardInterrupt):
+    """A signal has stopped a run, which can go on."""
+
+
+@contextmanager
+def stopping_cleanly(model: Any, folder: Path) -> Iterator[None]:
+    """Let SIGINT and SIGTERM complete the step, write a checkpoint and end the run; a second signal ends it at once.
+
+    Args:
+        model: The algorithm that is going to learn.
+        folder: The run's.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        SystemExit: With the status `STOPPED`, if a signal has come.
+    """
+    asked: list[bool] = []
+    stopped: list[Path] = []
+
+    def stop() -> None:
+        """Write the checkpoint, now that the step is complete.
+
+        Raises:
+            RunStopped: Then.
+        """
+        path = checkpoint_path(folder, model.num_timesteps)
+        model.save_checkpoint(path)
+        stopped.append(path)
+        print(f"Stopped; `python -m sb3_ppo_scratch train --resume {folder}` goes on from {path}", file=sys.stderr)
+        raise RunStopped
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        if asked:
+            raise_interrupt()
+        asked.append(True)
+        model.do_between_steps(stop)
+
+    handlers = {number: signal.signal(number, note) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if stopped:
+        raise SystemExit(STOPPED)
