@@ -301,6 +301,8 @@ class ResumableRun(RolloutCollector):
         env: GymEnv | None = None,
         device: th.device | str = "auto",
         custom_objects: dict[str, Any] | None = None,
+        *,
+        trusted: bool = True,
     ) -> Self:
         """Load a model together with its run; `resume` then goes on with that.
 
@@ -309,6 +311,7 @@ class ResumableRun(RolloutCollector):
             env: Environments made as the run's were.
             device: Where to load the parameters.
             custom_objects: As for `load`.
+            trusted: As for `load`; the run itself is never unpickled.
 
         Returns:
             The model.
@@ -319,6 +322,8 @@ class ResumableRun(RolloutCollector):
             ArgumentError: If it is another algorithm's.
         """
         content, state = read_checkpoint(Path(path))
-        model = cls.load(_FileRead(path, content), env, device, custom_objects)
+        model = cls.load(
+            _FileRead(path, content), env, device, custom_objects, **({} if trusted else {"trusted": False})
+        )
         model._to_resume = state
         return model

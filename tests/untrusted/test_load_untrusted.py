@@ -12,9 +12,11 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from stable_baselines3 import PPO
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.utils import LinearSchedule
 
 from sb3_ppo_scratch import PPOScratch, ReinforceScratch
+from sb3_ppo_scratch.callbacks import SaveCheckpoints
 from sb3_ppo_scratch.zip_members import UnsafeFileError
 from tests.envs import EndingsEnv
 
@@ -136,6 +138,18 @@ def test_a_rollout_takes_memory_only_when_it_begins() -> None:
     again.set_env(gym.make("CartPole-v1"))
     assert again.learn(32).num_timesteps == 32
     assert again.rollout_buffer.observations.shape[0] == 32 * 1
+
+
+@pytest.mark.parametrize("at", [20, 32])
+def test_a_run_goes_on_from_a_file_that_is_not_unpickled(at: int, tmp_path: Path) -> None:
+    def make() -> PPOScratch:
+        return PPOScratch("MlpPolicy", make_vec_env("CartPole-v1", 2, seed=3), n_steps=16, batch_size=16, seed=1)
+
+    whole = make().learn(128)
+    make().learn(128, callback=SaveCheckpoints(at // 2, tmp_path, keep=9))
+    env = make_vec_env("CartPole-v1", 2, seed=3)
+    again = PPOScratch.load_checkpoint(tmp_path / f"rl_model_{at}_steps.zip", env=env, trusted=False)
+    assert_same(whole, again.resume(SaveCheckpoints(at // 2, tmp_path)))
 
 
 def test_paths_and_environments_of_a_file_are_left_out(tmp_path: Path) -> None:
