@@ -322,8 +322,6 @@ class ResumableRun(RolloutCollector):
             ArgumentError: If it is another algorithm's.
         """
         content, state = read_checkpoint(Path(path))
-        model = cls.load(
-            _FileRead(path, content), env, device, custom_objects, **({} if trusted else {"trusted": False})
-        )
+        model = cls.load(_FileRead(path, content), env, device, custom_objects, trusted=trusted)
         model._to_resume = state
         return model
