@@ -24,7 +24,7 @@ METHOD = """## How it is measured
 - Solved: the first evaluation with a mean return of at least the threshold. Medians over seeds, in which a run that
   never gets there counts as longer than all others; in brackets the range.
 - Seconds are the processor time of training alone, so that other work on the machine counts little: evaluations stop
-  the clock, and the start of the process is not counted. With one thread they are what an idle machine takes.
+  the clock, and the start of the process is not counted. What else runs slows them only by sharing caches.
 - The return is the mean over seeds of the last policies' means, with the standard deviation over seeds."""
 
 
