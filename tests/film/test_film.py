@@ -373,3 +373,10 @@ def test_environments_that_render_nothing_end_with_one_line() -> None:
     env = DummyVecEnv([lambda: Unseen("rgb_array")])
     with pytest.raises(ArgumentError, match=r"^Unseen-v0 cannot be rendered: NotImplementedError$"):
         check_rendering(env, "Unseen-v0")
+
+
+def test_the_file_that_the_zoo_wrote_says_what_it_holds(zoo_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", str(zoo_model)]) == 0
+    said = capsys.readouterr().out
+    assert "it loads with trusted=False" in said
+    assert "\naction_space                 Discrete(2)\n" in said
