@@ -26,8 +26,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNorm
 
 from sb3_ppo_scratch import PPOScratch, ReinforceScratch
 from sb3_ppo_scratch.advantages import generalized_advantages
+from sb3_ppo_scratch.model_files import NOT_SAVED
 from sb3_ppo_scratch.rollout_buffers import ScratchDictRolloutBuffer, ScratchRolloutBuffer
-from sb3_ppo_scratch.scratch_algorithm import NOT_SAVED
 from sb3_ppo_scratch.updates.autograd import AutogradUpdate
 from sb3_ppo_scratch.updates.closed_form import ClosedFormUpdate
 from sb3_ppo_scratch.updates.update import MinibatchFigures

@@ -3,6 +3,7 @@
 What is here: taking a file apart and putting it together otherwise. What is not: what is expected of the readers.
 """
 
+import base64
 import io
 import json
 import os
@@ -16,6 +17,8 @@ from typing import Any
 
 import cloudpickle
 import torch as th
+
+from sb3_ppo_scratch.checkpoints.state_tree import decode, encode
 
 Change = Callable[[dict[str, bytes]], dict[str, bytes] | bytes]
 DATA, DESCRIPTION, POLICY, OPTIMIZER = "data", "sb3_ppo_scratch/model.json", "policy.pth", "policy.optimizer.pth"
@@ -55,15 +58,14 @@ def edit_json(members: dict[str, bytes], name: str, **changes: Any) -> dict[str,
 
 def edit_description(members: dict[str, bytes], **changes: Any) -> dict[str, bytes]:
     """Describe attributes otherwise."""
-    described = dict(json.loads(json.loads(members[DESCRIPTION])["described"])[1:])
-    text = json.dumps(["dict", *({**described, **changes}).items()])
-    return edit_json(members, DESCRIPTION, described=text)
+    content = json.loads(members[DESCRIPTION])
+    described = decode(content["described"], base64.b64decode(content["arrays"]))
+    text, arrays = encode({**described, **changes})
+    return edit_json(members, DESCRIPTION, described=text, arrays=base64.b64encode(arrays).decode())
 
 
 def pickled_setting(members: dict[str, bytes], name: str, canary: Path) -> dict[str, bytes]:
     """Let SB3's member hold a pickle that runs code."""
-    import base64
-
     code = base64.b64encode(cloudpickle.dumps(RunsCode(canary))).decode()
     return edit_json(members, DATA, **{name: {":type:": "x", ":serialized:": code}})
 

@@ -67,19 +67,19 @@ def little_memory() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-def made(name: str, **fields: Any) -> list[Any]:
-    """Describe an object, as it stands in a file."""
-    return ["dict", ["an object of", name], *map(list, fields.items())]
+def made(name: str, **fields: Any) -> dict[str, Any]:
+    """Describe an object."""
+    return {"an object of": name, **fields}
 
 
-def box(*shape: int) -> list[Any]:
+def box(*shape: int) -> dict[str, Any]:
     """Describe a Box of any shape."""
-    return made("gymnasium.spaces.box.Box", low=0.0, high=1.0, shape=["tuple", *shape], dtype="<f4")
+    return made("gymnasium.spaces.box.Box", low=0.0, high=1.0, shape=shape, dtype="<f4")
 
 
-def class_named(name: str) -> list[Any]:
+def class_named(name: str) -> dict[str, Any]:
     """Describe a class."""
-    return ["dict", ["the class", name]]
+    return {"the class": name}
 
 
 def with_memory(members: Members, n: int) -> Members:

@@ -78,7 +78,7 @@ def test_settings_with_objects_are_refused_unless_trusted(tmp_path: Path) -> Non
 
 def test_files_that_can_only_be_unpickled_are_refused_unless_trusted(tmp_path: Path) -> None:
     PPO("MlpPolicy", "CartPole-v1").save(tmp_path / "model.zip")
-    with pytest.raises(ArgumentError, match="a file of ppo can only be unpickled; --trusted"):
+    with pytest.raises(ArgumentError, match="only unpickling can read a file of ppo; --trusted"):
         open_run(find_run(tmp_path / "model.zip", "CartPole-v1", "ppo"), seed=0)
     model, _ = open_run(find_run(tmp_path / "model.zip", "CartPole-v1", "ppo", trusted=True), seed=0)
     assert isinstance(model, PPO)
