@@ -130,18 +130,35 @@ class ModelFiles(ResumableRun):
                 the file's others, or would need another policy.
             UnsafeFileError: With `trusted=False`, if the file is damaged, made to do harm, or not described by data.
         """
+        changes = cls._checked_changes(kwargs)
+        if not trusted:
+            return cls._load_described(path, env, device, custom_objects or {}, changes)
+        cls._check_file(read_saved_settings(path), path, kwargs)
+        return super().load(path, env, device, custom_objects, print_system_info, force_reset, **changes)
+
+    @classmethod
+    def _checked_changes(cls, arguments: Kwargs) -> Kwargs:
+        """Check arguments that are to be changed, and name them as the attributes that hold them.
+
+        Args:
+            arguments: By name.
+
+        Returns:
+            Attributes by name.
+
+        Raises:
+            ArgumentTypeError: If there is no such argument, or one has a wrong type.
+            ArgumentError: If one has an unusable value.
+        """
         known = set(inspect.signature(cls.__init__).parameters) - {"self", "policy", "env", "_init_setup_model"}
-        check_known_names(kwargs, known, where=f"{cls.__name__}.load")
-        checks.check_arguments(kwargs, checks.CHECKS)
-        if trusted:
-            cls._check_file(read_saved_settings(path), path, kwargs)
-        if "stats_window_size" in kwargs:  # the one argument that SB3 stores under another name
-            kwargs["_stats_window_size"] = kwargs.pop("stats_window_size")
-        if kwargs.get("rollout_buffer_class") is not None:
-            kwargs["_keep_buffer_class"] = True
-        if trusted:
-            return super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
-        return cls._load_described(path, env, device, custom_objects or {}, kwargs)
+        check_known_names(arguments, known, where=f"{cls.__name__}.load")
+        checks.check_arguments(arguments, checks.CHECKS)
+        changes = dict(arguments)
+        if "stats_window_size" in changes:  # the one argument that SB3 stores under another name
+            changes["_stats_window_size"] = changes.pop("stats_window_size")
+        if changes.get("rollout_buffer_class") is not None:
+            changes["_keep_buffer_class"] = True
+        return changes
 
     @classmethod
     def _load_described(

@@ -64,16 +64,25 @@ def sort_attributes(callback: BaseCallback) -> Attributes:
         if name in NOT_KEPT or id(value) in of_run:
             continue
         if is_state(value):
-            if not (isinstance(value, str) and (name in given or "/" in value or "\\" in value)):
+            if not _stays_as_given(name, value, given):
                 values[name] = value
             continue
         for place, leaf in _leaves(name, value):
             if isinstance(leaf, gym.Env | VecEnv):
-                if id(leaf.unwrapped) not in of_run:
-                    environments[place] = leaf
+                environments[place] = leaf
             elif id(leaf) not in of_run and not _is_without_state(leaf):
                 lost[name] = None
-    return Attributes(values, environments, tuple(lost))
+    return Attributes(values, _without(environments, of_run), tuple(lost))
+
+
+def _without(environments: dict[str, gym.Env[Any, Any] | VecEnv], of_run: set[int]) -> dict[str, Any]:
+    """Leave out environments that are the run's own."""
+    return {place: env for place, env in environments.items() if id(env.unwrapped) not in of_run}
+
+
+def _stays_as_given(name: str, value: State, given: set[str]) -> bool:
+    """Tell whether a new callback's attribute stays: text that its constructor was given, or that is a path."""
+    return isinstance(value, str) and (name in given or "/" in value or "\\" in value)
 
 
 def constructor_arguments(kind: type) -> set[str]:

@@ -109,12 +109,18 @@ def write_callbacks(callback: BaseCallback, states: State) -> None:
             changed += _write(each, left[name].pop(0))
         elif type(each) not in KEEP_NOTHING:
             new.append(name)
-    missing = [name for name, others in left.items() if others and name not in {kind.__name__ for kind in KEEP_NOTHING}]
+    nothing_lost = {kind.__name__ for kind in KEEP_NOTHING}
+    missing = [name for name, others in left.items() if others and name not in nothing_lost]
+    _warn_of_others(new, missing, changed)
+
+
+def _warn_of_others(new: list[str], missing: list[str], changed: list[str]) -> None:
+    """Warn of callbacks that begin anew, are missing, or were made otherwise."""
     if new or missing:
         warnings.warn(
             f"The run that goes on had other callbacks: {new} begin anew, {missing} are missing. What is learned is "
             "the same unless they have a part in it.",
-            stacklevel=2,
+            stacklevel=3,
         )
     if changed:
         warnings.warn(

@@ -5,6 +5,7 @@ simpler ones (`state_kinds.py`), the file (`checkpoint_file.py`), and what belon
 """
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -87,7 +88,7 @@ def _to_json(value: State, data: bytearray | None, above: tuple[int, ...]) -> An
         ArgumentTypeError: If the value is no `State`.
     """
     kind = type(value)
-    if kind in PLAIN and not (kind is int and value.bit_length() > LONGEST_INTEGER):
+    if _is_plain(value):
         return value
     named = _as_array(value)
     if named is not None:
@@ -103,6 +104,11 @@ def _to_json(value: State, data: bytearray | None, above: tuple[int, ...]) -> An
         name = NAMES[kind]
         return [name, _to_json(KINDS[name].take_apart(value), data, above)]
     raise ArgumentTypeError(f"a checkpoint holds numbers, text, arrays and what is made of them, not {kind}.")
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether JSON knows a value itself; integers up to a length that Python reads again."""
+    return type(value) in PLAIN and not (type(value) is int and value.bit_length() > LONGEST_INTEGER)
 
 
 def _as_array(value: Any) -> tuple[str, np.ndarray] | None:
@@ -211,14 +217,21 @@ def _load(
     dtype = np.dtype(type_name)
     if dtype.kind not in NUMBERS or dtype.hasobject:
         raise StateError(f"no state of a run: an array of {type_name!r}")
-    size = dtype.itemsize
-    for length in shape:
-        if type(length) is not int or length < 0:
-            raise StateError(f"no state of a run: an array of shape {shape}")
-        size *= length
+    size = dtype.itemsize * _count_items(shape)
     if type(place) is not int or place < 0 or place + size > len(data):
         raise StateError(f"no state of a run: an array of {size} bytes at {place} in {len(data)}")
     flat = np.frombuffer(data[place : place + size], dtype=dtype)
     if order is None:
         return flat.reshape(shape).copy()
     return flat.reshape([shape[axis] for axis in order]).copy().transpose(np.argsort(order))
+
+
+def _count_items(shape: list[int]) -> int:
+    """Multiply the lengths of a shape.
+
+    Raises:
+        StateError: If it is none.
+    """
+    if any(type(length) is not int or length < 0 for length in shape):
+        raise StateError(f"no state of a run: an array of shape {shape}")
+    return math.prod(shape)

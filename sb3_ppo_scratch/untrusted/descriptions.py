@@ -75,13 +75,9 @@ def describe(value: Any) -> State:
     Raises:
         NotDescribableError: If there is anything else in it.
     """
-    if isinstance(value, type) and _name_of(value) in CLASSES:
-        return {CLASS: _name_of(value)}
-    fields = FIELDS.get(_name_of(type(value)))
-    if fields is not None:
-        return {OBJECT: _name_of(type(value)), **{name: describe(_field(value, name)) for name in fields}}
-    if isinstance(value, np.dtype):
-        return value.str
+    known = _describe_known(value)
+    if known is not None:
+        return known
     if isinstance(value, Mapping) and not {OBJECT, CLASS} & set(value):
         return {key: describe(each) for key, each in value.items()}
     if type(value) in (list, tuple):
@@ -89,6 +85,18 @@ def describe(value: Any) -> State:
     if isinstance(value, list | tuple | Mapping) or not is_state(value):
         raise NotDescribableError(_name_of(value if isinstance(value, type) else type(value)))
     return value
+
+
+def _describe_known(value: Any) -> State:
+    """Describe a class or object that is listed here, or a type of numbers; None: it is none."""
+    if isinstance(value, np.dtype):
+        return value.str
+    if isinstance(value, type):
+        return {CLASS: _name_of(value)} if _name_of(value) in CLASSES else None
+    name = _name_of(type(value))
+    if name not in FIELDS:
+        return None
+    return {OBJECT: name, **{field: describe(_field(value, field)) for field in FIELDS[name]}}
 
 
 def describe_all(values: Mapping[str, Any]) -> tuple[dict[str, State], dict[str, str]]:

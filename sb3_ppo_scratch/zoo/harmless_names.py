@@ -25,6 +25,7 @@ NAMES: Mapping[str, str] = {
 }
 """Classes by module."""
 HARMLESS = frozenset(f"{module}.{name}" for module, names in NAMES.items() for name in names.split())
+MOST_FRAMES = 64
 REMEDY = "--trusted imports it, and runs what it does."
 
 
@@ -43,6 +44,9 @@ def check_names(env_id: str, packages: Sequence[Any], hyperparams: Mapping[str, 
         raise ArgumentError(f"the environment {env_id!r} imports a module; {REMEDY}")
     if packages:
         raise ArgumentError(f"the run imports the package {packages[0]!r}; {REMEDY}")
+    n_frames = hyperparams.get("frame_stack") or 0
+    if not isinstance(n_frames, int) or not 0 <= n_frames <= MOST_FRAMES:
+        raise ArgumentError(f"the run stacks {n_frames!r} frames; up to {MOST_FRAMES} are stacked without --trusted.")
     for key in ("env_wrapper", "vec_env_wrapper"):
         for name, _ in entries(hyperparams.get(key)):
             if not isinstance(name, str) or name not in HARMLESS:

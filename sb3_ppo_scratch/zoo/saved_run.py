@@ -154,17 +154,9 @@ def in_one_line(subject: str, *kinds: type[Exception], remedy: str = "") -> Iter
 
 
 def make_environments(
-    env_id: str,
-    settings: Path | None,
-    seed: int,
-    *,
-    n_envs: int = 1,
-    render_mode: str | None = None,
-    trusted: bool = False,
+    env_id: str, settings: Path | None, seed: int, *, n_envs: int = 1, render_mode: str | None = None, trusted: bool
 ) -> VecEnv:
-    """Make the environments of one of rl_zoo3's runs again.
-
-    With its packages (`--gym-packages`), arguments, wrappers, frame stack and saved normalisation.
+    """Make the environments of a run again, with its packages, arguments, wrappers, normalisation and frame stack.
 
     Args:
         env_id: The environment.
@@ -182,12 +174,8 @@ def make_environments(
     """
     from rl_zoo3 import utils
 
-    hyperparams = {} if settings is None else _read_yaml(settings / "config.yml", trusted=trusted)
-    arguments = {} if settings is None else _read_yaml(settings / "args.yml", trusted=trusted)
-    packages = arguments.get("gym_packages") or []
-    if not trusted:
-        check_names(env_id, packages, hyperparams)
-    for package in packages:
+    hyperparams, arguments = _read_settings(settings, env_id, trusted=trusted)
+    for package in arguments.get("gym_packages") or ():
         importlib.import_module(package)
     env = utils.create_test_env(
         env_id,
@@ -200,8 +188,24 @@ def make_environments(
     )
     if settings is not None and hyperparams.get("normalize"):
         env = normalized(env, settings / "vecnormalize.pkl")
-    n_frames = hyperparams.get("frame_stack") or 0
-    return VecFrameStack(env, n_frames) if n_frames > 0 else env
+    return VecFrameStack(env, hyperparams["frame_stack"]) if hyperparams.get("frame_stack") else env
+
+
+def _read_settings(settings: Path | None, env_id: str, *, trusted: bool) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Read hyperparameters and command line of a run; both are empty if there are none.
+
+    Raises:
+        ArgumentError: If they hold or name more than `trusted` allows.
+    """
+    if settings is None:
+        hyperparams: Mapping[str, Any] = {}
+        arguments: Mapping[str, Any] = {}
+    else:
+        hyperparams = _read_yaml(settings / "config.yml", trusted=trusted)
+        arguments = _read_yaml(settings / "args.yml", trusted=trusted)
+    if not trusted:
+        check_names(env_id, arguments.get("gym_packages") or (), hyperparams)
+    return hyperparams, arguments
 
 
 def _with_rendering(env_kwargs: Mapping[str, Any], render_mode: str | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ What is here: SIGINT and SIGTERM while training. What is not: Ctrl-C in programs
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -58,11 +58,18 @@ def stopping_cleanly(model: Any, folder: Path) -> Iterator[None]:
         asked.append(True)
         model.do_between_steps(stop)
 
-    handlers = {number: signal.signal(number, note) for number in SIGNALS}
+    with _handled_by(note):
+        yield
+    if stopped:
+        raise SystemExit(STOPPED)
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Give the signals to a function for a while."""
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
     try:
         yield
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    if stopped:
-        raise SystemExit(STOPPED)
+        for number, others in before.items():
+            signal.signal(number, others)

@@ -27,6 +27,8 @@ def test_settings_without_foreign_names_pass() -> None:
     [
         ("evil:Env-v0", [], {}, "the environment 'evil:Env-v0' imports a module; --trusted"),
         ("CartPole-v1", ["evil"], {}, "the run imports the package 'evil'; --trusted"),
+        ("CartPole-v1", [], {"frame_stack": 10**9}, "stacks 1000000000 frames; up to 64"),
+        ("CartPole-v1", [], {"frame_stack": "four"}, "stacks 'four' frames"),
         ("CartPole-v1", [], {"env_wrapper": "os.system"}, "`env_wrapper` names 'os.system'; --trusted"),
         ("CartPole-v1", [], {"env_wrapper": [{"evil.Wrapper": {}}]}, "`env_wrapper` names 'evil.Wrapper'"),
         ("CartPole-v1", [], {"env_wrapper": gym.Wrapper}, "`env_wrapper` names <class"),
