@@ -11,7 +11,7 @@ import pathlib
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch as th
 from stable_baselines3.common.save_util import open_path
@@ -26,6 +26,9 @@ from sb3_ppo_scratch.saved_settings import read_saved_settings, read_whole
 from sb3_ppo_scratch.untrusted.bounded_memory import BoundedTensors
 from sb3_ppo_scratch.untrusted.saved_model import SavedModel, read_model, refusing, with_description, with_settings
 from sb3_ppo_scratch.untrusted.soundness import check_optimizer, check_policy
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # in `typing` only since Python 3.11
 
 Kwargs = dict[str, Any]
 """Keyword arguments for something that is built later."""
@@ -106,7 +109,7 @@ class ModelFiles(ResumableRun):
         *,
         trusted: bool = True,
         **kwargs: Any,
-    ) -> Self:
+    ) -> "Self":
         """Load a model that this class or, for `PPOScratch`, SB3's PPO has saved.
 
         Args:
@@ -163,7 +166,7 @@ class ModelFiles(ResumableRun):
     @classmethod
     def _load_described(
         cls, path: AnyPath, env: GymEnv | None, device: th.device | str, custom_objects: Kwargs, changes: Kwargs
-    ) -> Self:
+    ) -> "Self":
         """Load a file without unpickling it; arguments are those of `load`."""
         with refusing(path):
             saved = read_model(read_whole(path), custom_objects)
@@ -180,7 +183,7 @@ class ModelFiles(ResumableRun):
     @classmethod
     def _make_described(
         cls, saved: SavedModel, attributes: Kwargs, env: GymEnv | None, device: th.device | str, changes: Kwargs
-    ) -> Self:
+    ) -> "Self":
         """Make the model that a file describes.
 
         Args:

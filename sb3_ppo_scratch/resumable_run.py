@@ -10,7 +10,7 @@ import io
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch as th
@@ -26,6 +26,9 @@ from sb3_ppo_scratch.checkpoints.tensorboard_log import continue_log
 from sb3_ppo_scratch.errors import ArgumentError
 from sb3_ppo_scratch.interrupts import interrupts_held
 from sb3_ppo_scratch.rollout_collector import RolloutCollector, UnfinishedRollout
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # in `typing` only since Python 3.11
 
 TB_LOG_NAME = "PPO"
 """A run's name in TensorBoard; stock PPO's, so that what reads stock's logs reads these."""
@@ -94,7 +97,7 @@ class ResumableRun(RolloutCollector):
         tb_log_name: str = TB_LOG_NAME,
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
-    ) -> Self:
+    ) -> "Self":
         """Learn from `total_timesteps` steps, rounded up to whole rollouts.
 
         Args:
@@ -121,7 +124,7 @@ class ResumableRun(RolloutCollector):
         self._go_on(callback)
         return self
 
-    def resume(self, callback: MaybeCallback = None, *, progress_bar: bool = False) -> Self:
+    def resume(self, callback: MaybeCallback = None, *, progress_bar: bool = False) -> "Self":
         """Go on with the run of a checkpoint, or with one that was interrupted, to its own end.
 
         Args:
@@ -303,7 +306,7 @@ class ResumableRun(RolloutCollector):
         custom_objects: dict[str, Any] | None = None,
         *,
         trusted: bool = True,
-    ) -> Self:
+    ) -> "Self":
         """Load a model together with its run; `resume` then goes on with that.
 
         Args:

@@ -123,6 +123,16 @@ FLOORS = [
 """Files and folders from the top floor down; each imports only from floors below it (docs/decisions.md)."""
 
 
+SINCE_311 = {"Self", "Never", "LiteralString", "NotRequired", "Required", "TypeVarTuple", "Unpack", "assert_never"}
+"""Names of `typing` that Python 3.10, the oldest that is promised, does not have."""
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_typing_has_all_names_in_the_oldest_python(path: Path) -> None:
+    imports = [each for each in ast.walk(ast.parse(path.read_text())) if isinstance(each, ast.ImportFrom)]
+    assert not {name.name for each in imports if each.module == "typing" for name in each.names} & SINCE_311
+
+
 def test_nothing_is_imported_upwards() -> None:
     floor_of = {name: -level for level, names in enumerate(FLOORS) for name in names}
     for path in SOURCES:
