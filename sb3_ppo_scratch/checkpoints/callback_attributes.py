@@ -17,8 +17,9 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_ppo_scratch.checkpoints.layer_states import vec_envs
 from sb3_ppo_scratch.checkpoints.state_tree import PLAIN, State, is_state
 
 NOT_KEPT = ("model", "parent", "locals", "globals", "verbose", "training_env")
@@ -142,18 +143,10 @@ def _ids_of_run(model: Any) -> set[int]:
     """List identities of what belongs to the model and its environments, which are looked after by themselves."""
     if model is None:
         return set()
-    layers = _layers(model.get_env())
+    env = model.get_env()
+    layers = [] if env is None else vec_envs(env)
     owners = [model, *layers, *filter(None, [getattr(model, "rollout_buffer", None)])]
     parts = [*owners, *(part for owner in owners for part in vars(owner).values())]
     parts += [env.unwrapped for layer in layers for env in getattr(layer, "envs", ())]
     parts += [*model.policy.modules(), *model.policy.parameters(), model.policy.optimizer]
     return {id(part) for part in parts if not isinstance(part, (*PLAIN, np.generic, tuple))}
-
-
-def _layers(env: VecEnv | None) -> list[VecEnv]:
-    """List vectorised environments from the outermost wrapper in."""
-    layers = []
-    while env is not None:
-        layers.append(env)
-        env = env.venv if isinstance(env, VecEnvWrapper) else None
-    return layers

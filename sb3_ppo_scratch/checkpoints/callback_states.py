@@ -125,7 +125,7 @@ def _warn_of_others(new: list[str], missing: list[str], changed: list[str]) -> N
     if changed:
         warnings.warn(
             f"The run goes on with its own values, not with those that new callbacks have: {'; '.join(changed)}.",
-            stacklevel=2,
+            stacklevel=3,
         )
 
 

@@ -62,11 +62,24 @@ def vector_layers(env: VecEnv) -> list[Any]:
     Returns:
         The wrappers from the outside in, and, if these say themselves what they keep, the vectorised environments.
     """
+    *wrappers, innermost = vec_envs(env)
+    return [*wrappers, innermost] if has_own(innermost) else wrappers
+
+
+def vec_envs(env: VecEnv) -> list[Any]:
+    """List vectorised environments and all that is around them.
+
+    Args:
+        env: With all wrappers.
+
+    Returns:
+        The wrappers from the outside in, and the vectorised environments.
+    """
     layers: list[Any] = []
     while isinstance(env, VecEnvWrapper):
         layers.append(env)
         env = env.venv
-    return [*layers, env] if has_own(env) else layers
+    return [*layers, env]
 
 
 def has_own(layer: Any) -> bool:

@@ -5,7 +5,7 @@ What is here: one line for each kind. What is not: how lists, dicts and arrays a
 
 import random
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,8 +74,15 @@ def _take_torch_generator_apart(value: th.Generator) -> th.Tensor:
     return value.get_state()
 
 
-def _make_moments(parts: list[Any]) -> RunningMeanStd:
-    """Put SB3's running moments together."""
+def make_moments(parts: Sequence[Any]) -> RunningMeanStd:
+    """Put SB3's running moments together.
+
+    Args:
+        parts: Mean, variance (arrays of one shape) and count.
+
+    Returns:
+        The moments.
+    """
     moments = RunningMeanStd()
     moments.mean, moments.var, moments.count = parts
     return moments
@@ -95,7 +102,7 @@ KINDS: dict[str, Kind] = {
     "generator": Kind(np.random.Generator, _take_generator_apart, make_generator),
     "random state": Kind(np.random.RandomState, _take_generator_apart, make_random_state),
     "torch generator": Kind(th.Generator, _take_torch_generator_apart, make_torch_generator),
-    "running moments": Kind(RunningMeanStd, lambda value: [value.mean, value.var, value.count], _make_moments),
+    "running moments": Kind(RunningMeanStd, lambda value: [value.mean, value.var, value.count], make_moments),
 }
 """All kinds, by the names that stand in a file."""
 NAMES = {kind.type: name for name, kind in KINDS.items()}

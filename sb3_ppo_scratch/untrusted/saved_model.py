@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from sb3_ppo_scratch.checkpoints.state_tree import State, decode, encode
+from sb3_ppo_scratch.saved_settings import read_saved_settings
 from sb3_ppo_scratch.untrusted.descriptions import describe_all, make_described
 from sb3_ppo_scratch.untrusted.torch_files import Tensor, checked_tensors
 from sb3_ppo_scratch.zip_members import UnsafeFileError, read_members, write_members
@@ -59,7 +60,7 @@ def with_description(file: bytes, attributes: Mapping[str, Any]) -> tuple[bytes,
         The file with the description, and, by name, what cannot be described.
     """
     described, left_out = describe_all(
-        {name: attributes[name] for name in pickled_names(settings_of(read_members(file))) - DROPPED}
+        {name: attributes[name] for name in pickled_names(read_saved_settings(io.BytesIO(file))) - DROPPED}
     )
     text, arrays = encode(described)
     content = {

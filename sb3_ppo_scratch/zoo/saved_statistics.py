@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
-from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
+from sb3_ppo_scratch.checkpoints.state_kinds import make_moments
 from sb3_ppo_scratch.errors import ArgumentError
 from sb3_ppo_scratch.untrusted.inert_pickle import AnythingUnknown, Unknown, read_inertly
 from sb3_ppo_scratch.untrusted.saved_model import refusing
@@ -132,13 +132,6 @@ def normalized(env: VecEnv, path: Path) -> VecNormalize:
         norm_obs_keys=names or None,
     )
     if saved.moments:
-        running: Any = {name: _running(moments) for name, moments in saved.moments.items()}
+        running: Any = {name: make_moments(moments) for name, moments in saved.moments.items()}
         normalize.obs_rms = running if names else running[""]
     return normalize
-
-
-def _running(moments: Moments) -> RunningMeanStd:
-    """Make SB3's moments."""
-    running = RunningMeanStd(shape=moments.mean.shape)
-    running.mean, running.var, running.count = moments
-    return running

@@ -92,6 +92,8 @@ def test_code_in_the_file_does_not_run(protocol: int, tmp_path: Path) -> None:
 def test_the_same_for_statistics_of_another_numpy(tmp_path: Path) -> None:
     learned(SPACES["float32"], tmp_path / "v.pkl")
     saved = (tmp_path / "v.pkl").read_bytes()
-    (tmp_path / "old.pkl").write_bytes(saved.replace(b"\x16numpy._core.multiarray", b"\x16numpy.core.multiarray_"))
+    old = saved.replace(b"\x16numpy._core.multiarray", b"\x16numpy.core.multiarray_")
+    assert old != saved
+    (tmp_path / "old.pkl").write_bytes(old)
     envs = [normalized(environments(SPACES["float32"]), tmp_path / name) for name in ("v.pkl", "old.pkl")]
     np.testing.assert_array_equal(*(env.obs_rms.mean for env in envs))
