@@ -27,6 +27,8 @@ AdvantageName = Literal["gae", "monte_carlo"]
 KlMode = Literal["none", "early_stop", "penalty", "adaptive_lr", "rollback"]
 """Nothing; stop before a minibatch (SB3's `target_kl`); a term of the loss; a factor of the learning rate; stop and
 return to the last parameters inside the bound."""
+OnNan = Literal["raise", "skip", "restore"]
+"""Raise; leave out the minibatch; leave out the whole update."""
 KL_COEF = 1.0
 """The penalty's weight unless another is given."""
 Check = Callable[[str, Any], None]
@@ -497,6 +499,7 @@ OWN_CHECKS: Mapping[str, Check] = {
     "adam_epsilon": _or_none(partial(check_positive, remedy="1e-5 is usual")),
     "kl_mode": partial(check_choice, choices=(None, *get_args(KlMode))),
     "kl_coef": partial(check_positive, finite=True),
+    "on_nan": partial(check_choice, choices=get_args(OnNan)),
     "reward_to_go": _YES_OR_NO,
     "baseline": partial(check_choice, choices=get_args(Baseline)),
 }

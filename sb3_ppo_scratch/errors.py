@@ -24,6 +24,21 @@ class ArgumentTypeError(TypeError):
     """A wrong type of an argument."""
 
 
+class NotFiniteError(ValueError):
+    """NaN or infinity where learning needs a number.
+
+    Args:
+        quantity: What is not finite: "observation", "reward", "action", "loss", "gradient" or "parameter".
+        where: Where it is, in words.
+        remedy: What to do, or what has been done.
+    """
+
+    def __init__(self, quantity: str, where: str = "", remedy: str = "") -> None:
+        self.quantity, self.where, self.remedy = quantity, where, remedy
+        subject = f"the {quantity} {where}".strip()
+        super().__init__(f"{subject} is NaN or infinite; {remedy}" if remedy else f"{subject} is NaN or infinite")
+
+
 def check_known_names(names: Iterable[str], known: Iterable[str], *, where: str) -> None:
     """Refuse names that nothing would read.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from sb3_ppo_scratch.argument_checks import KlMode
 from sb3_ppo_scratch.errors import ArgumentError
-from sb3_ppo_scratch.updates.update import MinibatchFigures, Update
+from sb3_ppo_scratch.updates.update import MinibatchFigures, Remembered, Update
 
 TOLERANCE = 1.5
 """A divergence is far from its target beyond this factor, above as below (value: the paper's section 4, and SB3's early
@@ -115,7 +115,7 @@ class KlControl:
         self.measured: list[float] = []
         """Divergences over the whole rollout, as they were measured after the last step."""
 
-    def allows(self, figures: MinibatchFigures, update: Update) -> bool:
+    def allows(self, figures: MinibatchFigures, update: Update) -> bool:  # noqa: ARG002 # for the modes that do look
         """Decide on a minibatch that has been evaluated.
 
         Args:
@@ -123,11 +123,9 @@ class KlControl:
             update: The update.
 
         Returns:
-            Whether its step is to be taken; else the update ends.
+            Whether its step is to be taken, and counted in `n_applied`; else the update ends.
         """
-        is_allowed = self._judge(figures, update)
-        self.n_applied += is_allowed
-        return is_allowed
+        return True
 
     def finish(self, measure: Callable[[], float], update: Update) -> None:
         """Draw the conclusions at the end of an update; those of this mode are none.
@@ -136,10 +134,6 @@ class KlControl:
             measure: Measures the divergence over the whole rollout.
             update: The update.
         """
-
-    def _judge(self, figures: MinibatchFigures, update: Update) -> bool:  # noqa: ARG002 # for the modes that do look
-        """Decide as `allows` does."""
-        return True
 
     def _measure(self, measure: Callable[[], float]) -> float:
         """Measure the divergence over the whole rollout, and remember it."""
@@ -158,7 +152,7 @@ class KlControl:
 class EarlyStop(KlControl):
     """Ends the update before a minibatch on which the policy is too far from the rollout's, as SB3 does."""
 
-    def _judge(self, figures: MinibatchFigures, update: Update) -> bool:  # noqa: ARG002 # `KlControl`'s signature
+    def allows(self, figures: MinibatchFigures, update: Update) -> bool:  # noqa: ARG002 # `KlControl`'s signature
         """Refuse the step of such a minibatch; see `KlControl`."""
         if not self._is_too_far(float(figures.kl)):
             return True
@@ -190,6 +184,8 @@ class Rollback(KlControl):
     """Ends the update like `EarlyStop`, and takes back the step that led too far."""
 
     is_exact = True
+    _before: Remembered
+    """Parameters and optimiser before the last step."""
 
     def finish(self, measure: Callable[[], float], update: Update) -> None:
         """Judge the last step, too; see `KlControl`."""
@@ -198,11 +194,11 @@ class Rollback(KlControl):
             self._take_back(kl, update)
             self._measure(measure)
 
-    def _judge(self, figures: MinibatchFigures, update: Update) -> bool:
+    def allows(self, figures: MinibatchFigures, update: Update) -> bool:
         """Remember the state before each step that is allowed; see `KlControl`."""
         kl = float(figures.kl)
         if not self._is_too_far(kl):
-            update.remember()
+            self._before = update.remember()
             return True
         if self.n_applied > 0:
             self._take_back(kl, update)
@@ -212,7 +208,7 @@ class Rollback(KlControl):
 
     def _take_back(self, kl: float, update: Update) -> None:
         """Undo the last step."""
-        update.restore()
+        update.restore(self._before)
         self.n_applied -= 1
         self._stop(kl, ", last step taken back")
 

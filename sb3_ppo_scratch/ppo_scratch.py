@@ -19,9 +19,11 @@ from stable_baselines3.common.utils import FloatSchedule, update_learning_rate
 
 from sb3_ppo_scratch import argument_checks as checks
 from sb3_ppo_scratch.advantages import AdvantageEstimator, estimate_by_gae, estimate_by_returns
+from sb3_ppo_scratch.errors import NotFiniteError
 from sb3_ppo_scratch.kl_control import KlControl, Penalty, begin_kl_control, resolve_kl_mode
 from sb3_ppo_scratch.live_attributes import FloatOrSchedule
 from sb3_ppo_scratch.model_files import Kwargs
+from sb3_ppo_scratch.nan_watch import NanWatch
 from sb3_ppo_scratch.observation_normalizer import absorb_rollout
 from sb3_ppo_scratch.scratch_algorithm import ScratchAlgorithm, as_float, with_chosen_threads
 from sb3_ppo_scratch.torch_threads import TorchThreads
@@ -97,6 +99,10 @@ class PPOScratch(ScratchAlgorithm):
             given. The last three measure the exact divergence; where it has no closed form, or `rollout_buffer_class`
             does not tell it, they go by SB3's estimate, and warn.
         kl_coef: The penalty's weight in the first update, from where it is adapted.
+        on_nan: What is done about NaN or infinity in observations, rewards, actions, losses, gradients or parameters:
+            `"raise"` (`NotFiniteError` says where; parameters are those before the update), `"skip"` (the minibatch is
+            not applied) or `"restore"` (parameters return to those before the update). What was left out is logged;
+            more than 10 times in a row raise.
 
     Source:
         Schulman et al., Proximal Policy Optimization Algorithms, https://arxiv.org/abs/1707.06347, algorithm 1.
@@ -154,6 +160,7 @@ class PPOScratch(ScratchAlgorithm):
         adam_epsilon: float | None = None,
         kl_mode: checks.KlMode | None = None,
         kl_coef: Coefficient = checks.KL_COEF,
+        on_nan: checks.OnNan = "raise",
     ) -> None:
         """Check the arguments, store each under its own name, and build the model from them.
 
@@ -177,6 +184,7 @@ class PPOScratch(ScratchAlgorithm):
             n_steps=n_steps,
             normalize_observations=normalize_observations,
             observation_clip=observation_clip,
+            on_nan=on_nan,
             orthogonal_init=orthogonal_init,
             policy_kwargs=policy_kwargs,
             rollout_buffer_class=rollout_buffer_class,
@@ -263,20 +271,24 @@ class PPOScratch(ScratchAlgorithm):
         kl = begin_kl_control(self.kl_mode, self.target_kl, **scales)
         self._set_learning_rate(kl.rate_scale)
         settings, stats = self._read_settings(kl), UpdateStats()
-        rollout = update.read(self.rollout_buffer, exact_kl=kl.is_exact)
-        if rollout.why_kl_is_estimated and kl.is_exact:
-            self._warn_of_estimate(rollout.why_kl_is_estimated)
-        for _ in range(self.n_epochs):
-            is_complete = self._train_epoch(update, rollout, settings, stats, kl)
-            self._n_updates += 1
-            if not is_complete:
-                break
-        kl.finish(functools.partial(self._measure_kl, update, rollout, settings), update)
-        self.kl_coef_scale, self.kl_rate_scale = kl.coefficient_scale, kl.rate_scale
-        if self.normalize_observations:
-            absorb_rollout(self.policy, self.rollout_buffer.observations)
-        self._record_update(settings, stats)
-        self._record_kl(kl, stats)
+        with self._watching(update) as watch:
+            watch.check_rollout(self.rollout_buffer)
+            rollout = update.read(self.rollout_buffer, exact_kl=kl.is_exact)
+            if rollout.why_kl_is_estimated and kl.is_exact:
+                self._warn_of_estimate(rollout.why_kl_is_estimated)
+            for epoch in range(self.n_epochs):
+                is_complete = self._train_epoch(epoch, watch, rollout, settings, stats, kl)
+                self._n_updates += 1
+                if not is_complete:
+                    break
+            watch.check_parameters(self.policy)
+            kl.finish(functools.partial(self._measure_kl, update, rollout, settings), update)
+            self.kl_coef_scale, self.kl_rate_scale = kl.coefficient_scale, kl.rate_scale
+            if self.normalize_observations:
+                absorb_rollout(self.policy, self.rollout_buffer.observations)
+            if len(stats) > 0:
+                self._record_update(settings, stats)
+                self._record_kl(kl, stats)
         self._record_rate("time/update_fps", self._n_transitions, started)
 
     def _warn_of_estimate(self, reason: str) -> None:
@@ -323,26 +335,35 @@ class PPOScratch(ScratchAlgorithm):
         )
 
     def _train_epoch(
-        self, update: Update, rollout: Rollout, settings: UpdateSettings, stats: UpdateStats, kl: KlControl
+        self, epoch: int, watch: NanWatch, rollout: Rollout, settings: UpdateSettings, stats: UpdateStats, kl: KlControl
     ) -> bool:
         """Pass once over the rollout, in minibatches of random transitions.
 
         Args:
-            update: How the policy is improved.
+            epoch: How many passes there have been.
+            watch: Improves the policy, unless something is not finite.
             rollout: What was collected.
             settings: What the update uses.
             stats: Collects the figures of each minibatch.
-            kl: What watches the update.
+            kl: What watches the divergence.
 
         Returns:
             Whether all minibatches were applied; if not, the update has to stop.
         """
-        for minibatch in rollout.minibatches(self._minibatch_size):
-            figures = update.evaluate(minibatch, settings)
-            stats.add(figures)
-            if not kl.allows(figures, update):
-                return False
-            update.step(settings)
+        update = watch.update
+        for index, minibatch in enumerate(rollout.minibatches(self._minibatch_size)):
+            try:
+                figures = update.evaluate(minibatch, settings)
+                watch.check_loss(figures)
+                stats.add(figures)
+                if not kl.allows(figures, update):
+                    return False
+                update.step(settings)
+            except NotFiniteError as error:  # noqa: PERF203 # costs nothing since Python 3.11
+                watch.leave_out(error, minibatch, epoch=epoch, index=index)
+            else:
+                kl.n_applied += 1
+                watch.applied()
         return True
 
     def _measure_kl(self, update: Update, rollout: Rollout, settings: UpdateSettings) -> float:

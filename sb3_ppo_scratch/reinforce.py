@@ -62,6 +62,8 @@ class ReinforceScratch(ScratchAlgorithm):
         _init_setup_model: Whether to build the networks at once (SB3's `load` builds them later).
         normalize_observations: Whether the policy normalises Box observations by running statistics.
         observation_clip: To how many standard deviations it then clips them.
+        on_nan: What is done about NaN and infinity; `"skip"` and `"restore"` are the same here, since an update is a
+            single step.
         torch_threads: Threads of torch while learning.
         update: How gradients are computed: `"auto"`, `"autograd"` or `"closed_form"`.
         share_features: Whether actor and critic share all layers but their last.
@@ -104,6 +106,7 @@ class ReinforceScratch(ScratchAlgorithm):
         *,
         normalize_observations: bool = False,
         observation_clip: float = 10.0,
+        on_nan: checks.OnNan = "raise",
         torch_threads: TorchThreads = "auto",
         update: checks.UpdateName = "auto",
         share_features: bool = False,
@@ -132,6 +135,7 @@ class ReinforceScratch(ScratchAlgorithm):
             n_steps=BUFFER_STEPS,
             normalize_observations=normalize_observations,
             observation_clip=observation_clip,
+            on_nan=on_nan,
             orthogonal_init=orthogonal_init,
             policy_kwargs=policy_kwargs,
             rollout_buffer_class=None,
@@ -202,13 +206,19 @@ class ReinforceScratch(ScratchAlgorithm):
         self._update_learning_rate(self.policy.optimizer)
         settings, stats = self._read_settings(), UpdateStats()
         update = self._choose_update()
-        for episodes in update.read(self.rollout_buffer).minibatches(self._minibatch_size):
-            stats.add(update.evaluate(episodes, settings))
-            update.step(settings)
+        with self._watching(update) as watch:
+            watch.check_rollout(self.rollout_buffer)
+            for episodes in update.read(self.rollout_buffer).minibatches(self._minibatch_size):
+                figures = update.evaluate(episodes, settings)
+                watch.check_loss(figures)
+                update.step(settings)
+                stats.add(figures)
+            watch.check_parameters(self.policy)
+            watch.applied()
+            if self.normalize_observations:
+                absorb_rollout(self.policy, self.rollout_buffer.observations)
+            self._record_learning(stats, without=NOT_LOGGED)
         self._n_updates += 1
-        if self.normalize_observations:
-            absorb_rollout(self.policy, self.rollout_buffer.observations)
-        self._record_learning(stats, without=NOT_LOGGED)
         self._record_rate("time/update_fps", self._n_transitions, started)
 
     def _read_settings(self) -> UpdateSettings:

@@ -10,7 +10,8 @@ import functools
 import time
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 import torch as th
@@ -26,9 +27,10 @@ from sb3_ppo_scratch import argument_checks as checks
 from sb3_ppo_scratch.acting import Actor, LeanActor, TorchActor
 from sb3_ppo_scratch.advantages import AdvantageEstimator
 from sb3_ppo_scratch.devices import explain_device, fastest_device, slow_device_warning
-from sb3_ppo_scratch.errors import ArgumentError
+from sb3_ppo_scratch.errors import ArgumentError, NotFiniteError
 from sb3_ppo_scratch.live_attributes import FloatOrSchedule, LiveAttributes
 from sb3_ppo_scratch.model_files import NOT_FOR_STOCK, Kwargs, ModelFiles
+from sb3_ppo_scratch.nan_watch import NanWatch
 from sb3_ppo_scratch.networks import check_trunk_is_shared, remove_critic, share_trunk
 from sb3_ppo_scratch.observation_normalizer import attach_observation_normalizer, check_normalizable
 from sb3_ppo_scratch.policies import POLICIES
@@ -93,6 +95,7 @@ class ScratchAlgorithm(LiveAttributes, ModelFiles):
         device: `"auto"`: a GPU for policies with convolutions, else the CPU.
         normalize_observations: Whether the policy normalises observations.
         observation_clip: To how many standard deviations it then clips them.
+        on_nan: What is done about NaN and infinity.
         torch_threads: Threads of torch while learning.
         update: How gradients are computed.
         n_episodes: Whole episodes per rollout; None: rollouts of `n_steps` steps.
@@ -117,6 +120,7 @@ class ScratchAlgorithm(LiveAttributes, ModelFiles):
         device: th.device | str,
         normalize_observations: bool,
         observation_clip: float,
+        on_nan: checks.OnNan,
         torch_threads: TorchThreads,
         update: checks.UpdateName,
         n_episodes: int | None,
@@ -151,6 +155,7 @@ class ScratchAlgorithm(LiveAttributes, ModelFiles):
         self._keep_buffer_class = on_policy_arguments["rollout_buffer_class"] is not None
         self.normalize_observations = normalize_observations
         self.observation_clip = observation_clip
+        self.on_nan, self._n_left_out = on_nan, 0
         self.torch_threads = torch_threads
         self.update = update
         self.n_episodes = n_episodes
@@ -303,28 +308,6 @@ class ScratchAlgorithm(LiveAttributes, ModelFiles):
         if self.verbose >= 1 and not self.critic:
             print("No value network: values are 0, and nothing stands in for the rest of an episode that is cut")
 
-    def _go_on(self, callback: BaseCallback) -> None:
-        """Learn to the end of the run, and notice if that has gone wrong in its last update.
-
-        Args:
-            callback: The outermost.
-        """
-        super()._go_on(callback)
-        self._check_policy_is_finite()
-
-    def _check_policy_is_finite(self) -> None:
-        """Notice what no rollout will: the policy's actions are validated while it acts, not while it is updated.
-
-        Raises:
-            ValueError: If a parameter is NaN or infinite.
-        """
-        for name, parameter in self.policy.named_parameters():
-            if parameter.requires_grad and not th.isfinite(parameter).all():
-                raise ValueError(
-                    f"the policy has become NaN or infinite in its last update (parameter {name}): "
-                    "look for such rewards or observations, or try a smaller learning rate."
-                )
-
     @with_chosen_threads
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
@@ -366,6 +349,32 @@ class ScratchAlgorithm(LiveAttributes, ModelFiles):
         """
         before = th.get_num_threads() if outside is None else outside
         return choose_threads(self.torch_threads, self.policy, self._minibatch_size, before)
+
+    @contextmanager
+    def _watching(self, update: Update) -> Iterator[NanWatch]:
+        """Watch an update for what is not finite, and do what `on_nan` says about it.
+
+        Args:
+            update: How the policy is improved.
+
+        Yields:
+            The watch. What is found there ends the block, and learning goes on after it or stops.
+
+        Raises:
+            NotFiniteError: If learning stops; it says where, and what has been written.
+        """
+        watch = NanWatch(self.on_nan, update, self._n_left_out)
+        try:
+            yield watch
+        except NotFiniteError as error:
+            if not watch.leave_out_update():
+                raise
+            if self.verbose >= 1:
+                print(f"Left an update out: {error}")
+        finally:
+            self._n_left_out = watch.n_in_a_row
+        if self.on_nan != "raise":
+            self.logger.record("train/n_left_out", watch.n_left_out)
 
     def _choose_actor(self) -> Actor:
         """Choose how the policy acts: by the same arithmetic as the update.

@@ -94,7 +94,7 @@ FLOORS = [
     ["scratch_algorithm"],
     ["model_files"],
     ["resumable_run"],
-    ["rollout_collector", "live_attributes", "kl_control"],
+    ["rollout_collector", "live_attributes", "kl_control", "nan_watch"],
     ["acting", "update_choice", "policies"],
     ["rollout_ends", "untrusted"],
     [
@@ -103,6 +103,7 @@ FLOORS = [
         "rollout_buffers",
         "networks",
         "argument_checks",
+        "finite_checks",
         "checkpoints",
         "interrupts",
     ],

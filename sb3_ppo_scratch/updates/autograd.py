@@ -6,6 +6,7 @@ derivatives (`losses.py`) and the loop over epochs and minibatches (`ppo_scratch
 
 import copy
 import functools
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,11 +19,12 @@ from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import DictRolloutBufferSamples, RolloutBufferSamples
 
+from sb3_ppo_scratch.errors import NotFiniteError
 from sb3_ppo_scratch.updates import losses
 from sb3_ppo_scratch.updates.exact_kl import describe_distribution, kl_from
 from sb3_ppo_scratch.updates.flat_memory import FlatMemory, check_flat, keep_flat
 from sb3_ppo_scratch.updates.minibatches import flatten, is_passed_over_as_sb3_does, shuffle_rows
-from sb3_ppo_scratch.updates.update import MinibatchFigures, NotCoveredError, UpdateSettings
+from sb3_ppo_scratch.updates.update import MinibatchFigures, NotCoveredError, Remembered, UpdateSettings
 
 BYTES_ON_DEVICE = 2**30
 """Observations of a rollout that together take more stay where they are until their minibatch comes."""
@@ -199,7 +201,11 @@ class AutogradUpdate:
         return self._evaluation.figures
 
     def step(self, settings: UpdateSettings) -> None:
-        """Take one step of the policy's optimiser; see `Update`."""
+        """Take one step of the policy's optimiser; see `Update`.
+
+        Raises:
+            NotFiniteError: If the gradient is not finite.
+        """
         if self._memory is None:
             self.policy.optimizer.zero_grad()
         else:
@@ -209,29 +215,30 @@ class AutogradUpdate:
         learning = [index for index, output in enumerate(outputs) if output.requires_grad]  # others are frozen
         th.autograd.backward([outputs[index] for index in learning], [derivatives[index] for index in learning])
         if self._memory is not None and self._memory.parameters.take_gradients():
-            self._memory.parameters.clip_gradient(settings.max_grad_norm)
+            check_gradient(self._memory.parameters.clip_gradient(settings.max_grad_norm))
             self._memory.adam.step(fused=False)
             return
-        th.nn.utils.clip_grad_norm_(self.policy.parameters(), settings.max_grad_norm)
+        check_gradient(th.nn.utils.clip_grad_norm_(self.policy.parameters(), settings.max_grad_norm))
         self.policy.optimizer.step()
         self._memory = None
         if self._is_first_step:
             self._make_flat()
         self._is_first_step = False
 
-    def remember(self) -> None:
+    def remember(self) -> Remembered:
         """Copy parameters and the optimiser's state; see `Update`."""
-        optimizer = self.policy.optimizer
-        self._remembered = [parameter.detach().clone() for parameter in self.policy.parameters()]
-        self._remembered_state = copy.deepcopy(optimizer.state_dict()["state"])
+        state = self.policy.optimizer.state_dict()["state"]
+        copies = {index: {name: _copied(value) for name, value in each.items()} for index, each in state.items()}
+        return [parameter.detach().clone() for parameter in self.policy.parameters()], copies
 
-    def restore(self) -> None:
+    def restore(self, remembered: Remembered) -> None:
         """Write them back; see `Update`."""
+        parameters, state = remembered
         with th.no_grad():
-            for parameter, before in zip(self.policy.parameters(), self._remembered, strict=True):
+            for parameter, before in zip(self.policy.parameters(), parameters, strict=True):
                 parameter.copy_(before)
         optimizer = self.policy.optimizer
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": self._remembered_state})
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
         if self._memory is not None:
             self._make_flat()
 
@@ -244,6 +251,24 @@ class AutogradUpdate:
             self._memory = None
         else:
             self._memory = keep_flat(self._memory, [[parameter] for parameter in parameters], optimizer)
+
+
+def check_gradient(norm: th.Tensor) -> None:
+    """Refuse a gradient that no step can be taken along.
+
+    Args:
+        norm: Its norm, 0-d.
+
+    Raises:
+        NotFiniteError: If it is NaN or infinite.
+    """
+    if not math.isfinite(norm.item()):
+        raise NotFiniteError("gradient")
+
+
+def _copied(value: Any) -> Any:
+    """Copy one value of an optimiser's state."""
+    return value.clone() if isinstance(value, th.Tensor) else copy.deepcopy(value)
 
 
 class _ValidationOff:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from stable_baselines3.common.buffers import RolloutBuffer
 
+from sb3_ppo_scratch.errors import NotFiniteError
 from sb3_ppo_scratch.updates.flat_memory import NORM_EPSILON, FlatMemory, copy_memory, restore_memory
 from sb3_ppo_scratch.updates.heads import Head
 from sb3_ppo_scratch.updates.kernels import Array
@@ -20,7 +21,7 @@ from sb3_ppo_scratch.updates.losses import ADVANTAGE_EPSILON
 from sb3_ppo_scratch.updates.minibatches import flatten, shuffle_rows
 from sb3_ppo_scratch.updates.mlp import ActorCriticMlp
 from sb3_ppo_scratch.updates.network_inputs import NetworkInputs
-from sb3_ppo_scratch.updates.update import MinibatchFigures, UpdateSettings
+from sb3_ppo_scratch.updates.update import MinibatchFigures, Remembered, UpdateSettings
 
 
 class Columns(NamedTuple):
@@ -219,20 +220,26 @@ class ClosedFormUpdate:
         return self.objective.evaluate(minibatch, settings)
 
     def step(self, settings: UpdateSettings) -> None:
-        """Take one step of Adam; see `Update`."""
+        """Take one step of Adam; see `Update`.
+
+        Raises:
+            NotFiniteError: If the gradient is not finite.
+        """
         self.objective.backward(settings)
         norm = math.sqrt(float(np.dot(self._gradient, self._gradient)))
-        if not norm + NORM_EPSILON <= settings.max_grad_norm:  # NaN must not pass unnoticed
+        if not math.isfinite(norm):
+            raise NotFiniteError("gradient")
+        if norm + NORM_EPSILON > settings.max_grad_norm:
             self._gradient *= settings.max_grad_norm / (norm + NORM_EPSILON)
         self.memory.adam.step(fused=True)
 
-    def remember(self) -> None:
+    def remember(self) -> Remembered:
         """Copy parameters and Adam's state; see `Update`."""
-        self._remembered = copy_memory(self.memory)
+        return copy_memory(self.memory)
 
-    def restore(self) -> None:
+    def restore(self, remembered: Remembered) -> None:
         """Write them back; see `Update`."""
-        restore_memory(self.memory, self._remembered)
+        restore_memory(self.memory, remembered)
 
 
 class ColumnsOfRollout:

@@ -119,15 +119,19 @@ class FlatParameters:
             if parameter.grad is not gradient:
                 parameter.grad = gradient
 
-    def clip_gradient(self, max_norm: float) -> None:
+    def clip_gradient(self, max_norm: float) -> th.Tensor:
         """Scale the gradient down to a norm, as torch's `clip_grad_norm_` does, without waiting for the device.
 
         Args:
             max_norm: Largest L2 norm.
+
+        Returns:
+            The norm before, 0-d.
         """
         # A norm of norms, as torch's: that of the whole vector has other roundings.
-        norm = th.linalg.vector_norm(th.stack(th._foreach_norm(self._gradients)))
+        norm: th.Tensor = th.linalg.vector_norm(th.stack(th._foreach_norm(self._gradients)))
         self.gradient.mul_((max_norm / (norm + NORM_EPSILON)).clamp(max=1.0))
+        return norm
 
 
 class FlatAdam:

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, Protocol
 import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 
+Remembered = Any
+"""Copies of parameters and optimiser state; each way has its own."""
 Figure = float | th.Tensor
 """A number; as a 0-d tensor it may still be on its way from the device."""
 
@@ -72,10 +74,14 @@ class Update(Protocol):
         """Evaluate PPO's objective on a minibatch, and remember what `step` needs."""
 
     def step(self, settings: UpdateSettings) -> None:
-        """Take one optimiser step along the gradient of what was evaluated last, its norm clipped."""
+        """Take one optimiser step along the gradient of what was evaluated last, its norm clipped.
 
-    def remember(self) -> None:
-        """Keep parameters and optimiser state as they are now, for `restore`."""
+        Raises:
+            NotFiniteError: If the gradient is not finite; the step is then not taken.
+        """
 
-    def restore(self) -> None:
-        """Return to what was remembered last."""
+    def remember(self) -> Remembered:
+        """Copy parameters and optimiser state as they are now, for `restore`."""
+
+    def restore(self, remembered: Remembered) -> None:
+        """Return to what was remembered."""

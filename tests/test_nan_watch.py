@@ -1,0 +1,214 @@
+"""NaN and infinity are found where they appear, and what is done about them is what `on_nan` says."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+
+from sb3_ppo_scratch import PPOScratch, ReinforceScratch
+from sb3_ppo_scratch.errors import NotFiniteError
+from sb3_ppo_scratch.finite_checks import find_in_observations, find_in_rollout, is_finite, name_of_not_finite
+from sb3_ppo_scratch.nan_watch import MOST_IN_A_ROW
+from tests.envs import EndingsEnv
+
+N_STEPS, N_ENVS, BATCH = 8, 4, 8
+BAD = [np.nan, np.inf, -np.inf]
+EACH_UPDATE = pytest.mark.parametrize("update", ["closed_form", "autograd"])
+
+
+def small_model(**arguments: Any) -> PPOScratch:
+    """Make a model whose update has four minibatches in each of two epochs."""
+    env = gym.make("CartPole-v1")
+    return PPOScratch(
+        "MlpPolicy",
+        env,
+        **{"n_steps": N_STEPS * N_ENVS, "batch_size": BATCH, "n_epochs": 2, "seed": 1, "device": "cpu", **arguments},
+    )
+
+
+class AtRolloutEnd(BaseCallback):
+    """Does something to the rollout once, or each time."""
+
+    def __init__(self, do: Callable[[RolloutBuffer], None], rollouts: range) -> None:
+        super().__init__()
+        self.do, self.rollouts, self.n_seen = do, rollouts, 0
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        if self.n_seen in self.rollouts:
+            self.do(self.model.rollout_buffer)
+        self.n_seen += 1
+
+
+def state_of(model: PPOScratch) -> list[th.Tensor]:
+    """Copy parameters and moments."""
+    moments = [each for state in model.policy.optimizer.state.values() for each in state.values()]
+    return [each.detach().clone() for each in (*model.policy.parameters(), *moments)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_first_bad_number_of_a_rollout_is_found(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    space = spaces.Box(-1, 1, (2, 3)) if seed % 2 else spaces.Dict({"a": spaces.Box(-1, 1, (3,))})
+    env = EndingsEnv(spaces.Box(-1, 1, (2,)), space)
+    policy = "MlpPolicy" if seed % 2 else "MultiInputPolicy"
+    buffer = PPOScratch(policy, env, n_steps=6, batch_size=6).rollout_buffer
+    buffer.n_envs = 3
+    buffer.reset()
+    assert find_in_rollout(buffer) is None
+    step, env_index = int(rng.integers(6)), int(rng.integers(3))
+    name = rng.choice(["observation", "action", "reward"])
+    arrays = buffer.observations if isinstance(buffer.observations, dict) else {"": buffer.observations}
+    array = {"observation": next(iter(arrays.values())), "action": buffer.actions, "reward": buffer.rewards}[name]
+    entry = array[step, env_index].reshape(-1) if array.ndim > 2 else array[step : step + 1, env_index]
+    entry[rng.integers(len(entry))] = rng.choice(BAD)
+    buffer.rewards[step, env_index] = np.nan  # what follows from it
+    assert find_in_rollout(buffer) == (name, step, env_index)
+
+
+def test_large_numbers_are_finite() -> None:
+    assert is_finite(np.full(10, 3e38, dtype=np.float32))
+    assert is_finite(np.zeros(3, dtype=np.int64))
+    assert not is_finite(np.array([1.0, -np.inf, np.inf]))
+    assert find_in_observations(np.array([[1.0, 2.0], [np.nan, 0.0]])) == 1
+    assert find_in_observations({"a": np.zeros((2, 1))}) is None
+    large = [("a", th.full((4,), 1e38)), ("b", th.full((4,), 3e38))]
+    assert name_of_not_finite(large) is None
+    assert name_of_not_finite([*large, ("c", th.tensor([0.0, th.inf]))]) == "c"
+
+
+@EACH_UPDATE
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("name", ["observations", "rewards"])
+def test_bad_rollouts_raise_and_leave_the_policy_as_it_was(name: str, bad: float, update: str) -> None:
+    before: list[th.Tensor] = []
+
+    def spoil(buffer: RolloutBuffer) -> None:
+        before.extend(state_of(model))
+        getattr(buffer, name)[5, 0] = bad
+
+    model = small_model(update=update)
+    with pytest.raises(NotFiniteError, match=f"^the {name[:-1]} in step 5 of environment 0 is NaN or infinite"):
+        model.learn(200, callback=AtRolloutEnd(spoil, range(2, 3)))
+    assert model.num_timesteps == 3 * N_STEPS * N_ENVS
+    assert all(map(th.equal, state_of(model), before))
+
+
+@EACH_UPDATE
+def test_a_bad_loss_raises_with_its_place(update: str) -> None:
+    before: list[th.Tensor] = []
+
+    def spoil(buffer: RolloutBuffer) -> None:
+        before.extend(state_of(model))
+        buffer.returns[3] = np.nan
+
+    model = small_model(update=update, batch_size=N_STEPS * N_ENVS)
+    with pytest.raises(NotFiniteError, match=r"^the loss of minibatch 0 in epoch 0 is NaN or infinite"):
+        model.learn(200, callback=AtRolloutEnd(spoil, range(1, 2)))
+    assert all(map(th.equal, state_of(model), before))
+
+
+@EACH_UPDATE
+@pytest.mark.parametrize(("epoch", "minibatch"), [(0, 0), (0, 3), (1, 2)])
+def test_a_bad_gradient_raises_with_its_place(
+    update: str, epoch: int, minibatch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = small_model(update=update)
+    model.learn(1)
+    way = type(model._choose_update())
+    step, calls = way.step, []
+
+    def bad_step(self: Any, settings: Any) -> None:
+        calls.append(0)
+        if len(calls) == 4 * epoch + minibatch + 1:
+            raise NotFiniteError("gradient")
+        step(self, settings)
+
+    before = state_of(model)
+    monkeypatch.setattr(way, "step", bad_step)
+    with pytest.raises(NotFiniteError, match=f"^the gradient of minibatch {minibatch} in epoch {epoch} is NaN"):
+        model.learn(1, reset_num_timesteps=False)
+    assert all(map(th.equal, state_of(model), before))
+
+
+@EACH_UPDATE
+def test_a_gradient_that_is_bad_is_not_followed(update: str) -> None:
+    model = small_model(update=update, max_grad_norm=1.0, vf_coef=1e30, ent_coef=0.0, normalize_advantage=False)
+    before = state_of(model)[: len(list(model.policy.parameters()))]
+
+    def enlarge(buffer: RolloutBuffer) -> None:
+        buffer.returns[:] = 1e4
+
+    with pytest.raises(NotFiniteError, match=r"^the gradient of minibatch 0 in epoch 0 is NaN or infinite"):
+        model.learn(1, callback=AtRolloutEnd(enlarge, range(1)))
+    assert all(map(th.equal, model.policy.parameters(), before))
+
+
+@EACH_UPDATE
+def test_a_bad_parameter_raises_and_is_taken_back(update: str) -> None:
+    model = small_model(update=update)
+    model.learn(1)
+    before = state_of(model)
+    model.learning_rate = 1e38
+    with pytest.raises(NotFiniteError, match=r"^the (parameter \w|loss of minibatch|gradient of minibatch)"):
+        model.learn(1, reset_num_timesteps=False)
+    assert all(map(th.equal, state_of(model), before))
+
+
+@EACH_UPDATE
+def test_skipping_leaves_out_the_minibatch_and_no_other(update: str) -> None:
+    def spoil(buffer: RolloutBuffer) -> None:
+        buffer.returns[3] = np.nan
+
+    model = small_model(update=update, on_nan="skip")
+    model.learn(N_STEPS * N_ENVS, callback=AtRolloutEnd(spoil, range(1)))
+    assert model.logger.name_to_value["train/n_left_out"] == 2  # one in each of two epochs
+    steps = {int(state["step"]) for state in model.policy.optimizer.state.values()}
+    assert steps == {6}
+    assert all(parameter.isfinite().all() for parameter in model.policy.parameters())
+
+
+@EACH_UPDATE
+def test_restoring_leaves_out_the_whole_update_and_learning_goes_on(update: str) -> None:
+    states: list[list[th.Tensor]] = []
+
+    def spoil(buffer: RolloutBuffer) -> None:
+        states.append(state_of(model))
+        if len(states) == 2:
+            buffer.returns[3] = np.nan
+
+    model = small_model(update=update, on_nan="restore")
+    model.learn(4 * N_STEPS * N_ENVS, callback=AtRolloutEnd(spoil, range(4)))
+    assert all(map(th.equal, states[1], states[2]))
+    assert not all(map(th.equal, states[2], states[3]))
+
+
+@EACH_UPDATE
+@pytest.mark.parametrize("on_nan", ["skip", "restore"])
+def test_what_is_bad_again_and_again_raises_in_the_end(on_nan: Any, update: str) -> None:
+    def spoil(buffer: RolloutBuffer) -> None:
+        buffer.rewards[2, 0] = np.nan
+
+    model = small_model(update=update, on_nan=on_nan)
+    with pytest.raises(NotFiniteError, match=r"^the reward in step 2 of environment 0"):
+        model.learn(100_000, callback=AtRolloutEnd(spoil, range(1, 1000)))
+    assert model.num_timesteps == (1 + MOST_IN_A_ROW + 1) * N_STEPS * N_ENVS
+
+
+def test_reinforce_too() -> None:
+    def spoil(buffer: RolloutBuffer) -> None:
+        buffer.advantages[1] = np.nan
+
+    model = ReinforceScratch("MlpPolicy", "CartPole-v1", n_episodes=2, seed=1, device="cpu")
+    with pytest.raises(NotFiniteError, match=r"^the loss is NaN or infinite"):
+        model.learn(100, callback=AtRolloutEnd(spoil, range(1)))
+    with pytest.raises(ValueError, match="on_nan"):
+        ReinforceScratch("MlpPolicy", "CartPole-v1", on_nan="ignore")  # type: ignore[arg-type]
