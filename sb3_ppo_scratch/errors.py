@@ -30,13 +30,23 @@ class NotFiniteError(ValueError):
     Args:
         quantity: What is not finite: "observation", "reward", "action", "loss", "gradient" or "parameter".
         where: Where it is, in words.
-        remedy: What to do, or what has been done.
     """
 
-    def __init__(self, quantity: str, where: str = "", remedy: str = "") -> None:
-        self.quantity, self.where, self.remedy = quantity, where, remedy
+    batch: object = None
+    """The minibatch in which it was found; None: it was found in the rollout."""
+
+    def __init__(self, quantity: str, where: str = "") -> None:
+        self.quantity, self.where = quantity, where
         subject = f"the {quantity} {where}".strip()
-        super().__init__(f"{subject} is NaN or infinite; {remedy}" if remedy else f"{subject} is NaN or infinite")
+        super().__init__(f"{subject} is NaN or infinite")
+
+    def add(self, what: str) -> None:
+        """Say more.
+
+        Args:
+            what: Words that follow.
+        """
+        self.args = (f"{self}; {what}",)
 
 
 def check_known_names(names: Iterable[str], known: Iterable[str], *, where: str) -> None:

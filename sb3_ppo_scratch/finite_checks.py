@@ -84,8 +84,9 @@ def find_in_observations(observations: Any) -> int | None:
 
 
 def _arrays(values: Any) -> Iterator[NDArray[Any]]:
-    """List arrays, one or those of a dict."""
-    yield from values.values() if isinstance(values, dict) else (values,)
+    """List arrays, one or those of a dict; a buffer of one's own may hold anything."""
+    listed = values.values() if isinstance(values, dict) else (values,)
+    return (each for each in listed if isinstance(each, np.ndarray))
 
 
 def name_of_not_finite(named: Iterable[tuple[str, th.Tensor]]) -> str | None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 Kwargs = dict[str, Any]
 """Keyword arguments for something that is built later."""
 AnyPath = str | pathlib.Path | io.BufferedIOBase
-NOT_SAVED = ("_choose_device", "_keep_buffer_class", "_update_choice", "_announced_update", *OF_A_RUN)
+NOT_SAVED = ("fault_folder", "_choose_device", "_keep_buffer_class", "_update_choice", "_announced_update", *OF_A_RUN)
 """Attributes that a new model makes anew."""
 NOT_FOR_STOCK = "this_file_needs_sb3_ppo_scratch"
 """An argument that no rollout buffer has: in a file it stops stock PPO from continuing a run in another way."""

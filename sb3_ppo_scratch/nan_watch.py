@@ -12,7 +12,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 
 from sb3_ppo_scratch.argument_checks import OnNan
 from sb3_ppo_scratch.errors import NotFiniteError
-from sb3_ppo_scratch.finite_checks import find_in_rollout, name_of_not_finite
+from sb3_ppo_scratch.finite_checks import Place, find_in_observations, find_in_rollout, name_of_not_finite
 from sb3_ppo_scratch.updates.update import MinibatchFigures, Update
 
 MOST_IN_A_ROW = 10
@@ -34,19 +34,21 @@ class NanWatch:
         self.n_in_a_row = n_in_a_row
         self.n_left_out = 0
         """Minibatches, or 1 for the update."""
-        self.batch: Any = None
-        """The minibatch in which something was not finite."""
 
-    def check_rollout(self, buffer: RolloutBuffer) -> None:
+    def check_rollout(self, buffer: RolloutBuffer, last_observations: Any) -> None:
         """Look at what the environments have returned and got.
 
         Args:
             buffer: A full buffer, as it was filled.
+            last_observations: What followed the last step, shape (n_envs, *shape), or a dict of such arrays.
 
         Raises:
             NotFiniteError: If an observation, reward or action is NaN or infinite.
         """
         place = find_in_rollout(buffer)
+        env_index = find_in_observations(last_observations)
+        if place is None and env_index is not None:
+            place = Place("observation", buffer.buffer_size, env_index)
         if place is not None:
             raise NotFiniteError(place.quantity, f"in step {place.step} of environment {place.env_index}")
 
@@ -78,8 +80,8 @@ class NanWatch:
         Raises:
             NotFiniteError: With the place, if that is not what is to be done, or has been done too often.
         """
-        self.batch = minibatch
         located = NotFiniteError(error.quantity, f"of minibatch {index} in epoch {epoch}")
+        located.batch = minibatch
         if self._on_nan != "skip" or self.n_in_a_row >= MOST_IN_A_ROW:
             raise located from error
         self._count()

@@ -23,7 +23,8 @@ from sb3_ppo_scratch.checkpoints.made_with import check_record
 from sb3_ppo_scratch.checkpoints.run_state import draw_seed, read_companions, read_run, write_companions, write_run
 from sb3_ppo_scratch.checkpoints.state_tree import State
 from sb3_ppo_scratch.checkpoints.tensorboard_log import continue_log
-from sb3_ppo_scratch.errors import ArgumentError
+from sb3_ppo_scratch.errors import ArgumentError, NotFiniteError
+from sb3_ppo_scratch.fault_files import arrays_of, arrays_of_rollout, choose_folder
 from sb3_ppo_scratch.interrupts import interrupts_held
 from sb3_ppo_scratch.rollout_collector import RolloutCollector, UnfinishedRollout
 
@@ -71,6 +72,8 @@ class ResumableRun(RolloutCollector):
     """The state of the run that this model was loaded for."""
     _left_by: str
     """What has ended the last run in the middle of a step or an update; empty: nothing has."""
+    fault_folder: str | Path | None
+    """Where the numbers and a checkpoint go if something is not finite; None: the log's folder, or a temporary one."""
     _content: bytes | None
     """The checkpoint of this moment between two steps, if one has been asked for."""
 
@@ -211,12 +214,36 @@ class ResumableRun(RolloutCollector):
         except BaseException as error:
             if not self._is_between_steps:
                 self._left_by = type(error).__name__
+            if isinstance(error, NotFiniteError):
+                self._write_down(error)
             raise
         finally:
             self._is_learning = self._is_between_steps = False
             self._content = None
             self._waiting.clear()
         callback.on_training_end()
+
+    def _write_down(self, error: NotFiniteError) -> None:
+        """Write what was not finite, and a checkpoint from which the run goes on without the rollout that it was in.
+
+        Args:
+            error: It is told where.
+        """
+        batch: Any = arrays_of(error.batch) or arrays_of_rollout(self.rollout_buffer, self._last_obs)
+        try:
+            path = choose_folder(self.fault_folder, self.logger.get_dir()) / f"fault_{self.num_timesteps}_steps"
+            np.savez_compressed(path.with_suffix(".npz"), **batch)
+            write_safely(path.with_suffix(".zip"), self._pack_without_rollout())
+        except OSError as failure:
+            error.add(f"nothing could be written ({failure})")
+        else:
+            error.add(f"{path}.npz holds the numbers, {path}.zip the run without them")
+
+    def _pack_without_rollout(self) -> bytes:
+        """Put the model and its run into a file; the rollout under way is left out, and all episodes begin anew."""
+        self._unfinished = None
+        self._last_episode_starts = np.ones(self.n_envs, dtype=bool)
+        return self._pack(read_run(self, self._callback, draw_seed()))
 
     def _learn_from_rollouts(self, callback: BaseCallback) -> None:
         """Do so until the total is reached, or a callback ends it; the first rollout may be one that was under way."""

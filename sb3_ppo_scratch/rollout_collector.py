@@ -20,6 +20,8 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_ppo_scratch.acting import Actor, stack_observations
+from sb3_ppo_scratch.errors import NotFiniteError
+from sb3_ppo_scratch.finite_checks import find_in_observations, name_of_not_finite
 from sb3_ppo_scratch.rollout_ends import AfterEpisodes, AfterSteps, RolloutEnd, Step
 
 
@@ -80,7 +82,11 @@ class RolloutCollector(OnPolicyAlgorithm):
                 self._pause(UnfinishedRollout(end, n_steps))
                 continue
             self._renew_noise(n_steps)
-            obs_tensor, actions, values, log_probs = actor.act(self._last_obs)
+            try:
+                obs_tensor, actions, values, log_probs = actor.act(self._last_obs)
+            except ValueError as error:
+                self._explain_no_action(error, n_steps)
+                raise
             clipped_actions = self._within_action_space(actions)
             new_obs, rewards, dones, infos = env.step(clipped_actions)
             self.num_timesteps += env.num_envs
@@ -103,6 +109,23 @@ class RolloutCollector(OnPolicyAlgorithm):
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
+
+    def _explain_no_action(self, error: ValueError, n_steps: int) -> None:
+        """Find out why the policy does not act.
+
+        Args:
+            error: What it has raised.
+            n_steps: Steps of this rollout so far.
+
+        Raises:
+            NotFiniteError: If an observation or a parameter is NaN or infinite.
+        """
+        env_index = find_in_observations(self._last_obs)
+        if env_index is not None:
+            raise NotFiniteError("observation", f"in step {n_steps} of environment {env_index}") from error
+        name = name_of_not_finite(self.policy.named_parameters())
+        if name is not None:
+            raise NotFiniteError("parameter", name) from error
 
     def _pause(self, rollout: UnfinishedRollout) -> None:
         """Do what waits for the end of a step.

@@ -155,7 +155,7 @@ class ScratchAlgorithm(LiveAttributes, ModelFiles):
         self._keep_buffer_class = on_policy_arguments["rollout_buffer_class"] is not None
         self.normalize_observations = normalize_observations
         self.observation_clip = observation_clip
-        self.on_nan, self._n_left_out = on_nan, 0
+        self.on_nan, self._n_left_out, self.fault_folder = on_nan, 0, None
         self.torch_threads = torch_threads
         self.update = update
         self.n_episodes = n_episodes

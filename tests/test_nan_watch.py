@@ -1,6 +1,8 @@
 """NaN and infinity are found where they appear, and what is done about them is what `on_nan` says."""
 
+import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -10,6 +12,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_ppo_scratch import PPOScratch, ReinforceScratch
 from sb3_ppo_scratch.errors import NotFiniteError
@@ -212,3 +215,99 @@ def test_reinforce_too() -> None:
         model.learn(100, callback=AtRolloutEnd(spoil, range(1)))
     with pytest.raises(ValueError, match="on_nan"):
         ReinforceScratch("MlpPolicy", "CartPole-v1", on_nan="ignore")  # type: ignore[arg-type]
+
+
+class FaultyEnv(EndingsEnv):
+    """Returns something that is no number, once."""
+
+    quantity, at, bad = "", -1, 0.0
+
+    def __init__(self) -> None:
+        super().__init__(spaces.Box(-1, 1, (2,)), spaces.Box(-np.inf, np.inf, (3,), np.float32))
+        self.n_steps = 0
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Step, and be faulty if it is time."""
+        observation, reward, terminated, truncated, info = super().step(action)
+        self.n_steps += 1
+        if self.n_steps == self.at and self.quantity == "observation":
+            observation = np.array([0.0, self.bad, 0.0], dtype=np.float32)
+        if self.n_steps == self.at and self.quantity == "reward":
+            reward = self.bad
+        return observation, reward, terminated, truncated, info
+
+
+def faulty(quantity: str, bad: float, at: int, index: int) -> DummyVecEnv:
+    """Make three environments, one of them faulty in one step."""
+
+    def make(number: int) -> FaultyEnv:
+        env = FaultyEnv()
+        if number == index:
+            env.quantity, env.bad, env.at = quantity, bad, at
+        return env
+
+    env = DummyVecEnv([functools.partial(make, number) for number in range(3)])
+    env.seed(1)
+    return env
+
+
+@EACH_UPDATE
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize(("at", "index"), [(1, 0), (13, 2), (16, 1)])
+@pytest.mark.parametrize("quantity", ["observation", "reward"])
+def test_what_an_environment_returns_is_found_in_the_iteration_in_which_it_appears(
+    quantity: str, at: int, index: int, bad: float, update: str, tmp_path: Path
+) -> None:
+    model = PPOScratch("MlpPolicy", faulty(quantity, bad, at, index), n_steps=8, batch_size=12, seed=1, update=update)
+    model.fault_folder = tmp_path
+    step = (at - 1) % 8 + (quantity == "observation")  # what the next step begins with
+    with pytest.raises(
+        NotFiniteError, match=rf"^the {quantity} in step {step} of environment {index} is NaN"
+    ) as caught:
+        model.learn(10_000)
+    assert model.num_timesteps <= 3 * 8 * (1 + (at - 1) // 8)
+    [numbers], [checkpoint] = tmp_path.glob("*.npz"), tmp_path.glob("*.zip")
+    assert str(caught.value).endswith(f"{numbers} holds the numbers, {checkpoint} the run without them")
+    assert not all(np.isfinite(array).all() for array in np.load(numbers).values())
+
+
+@EACH_UPDATE
+def test_the_run_goes_on_from_the_checkpoint_of_a_fault_without_its_rollout(update: str, tmp_path: Path) -> None:
+    model = PPOScratch("MlpPolicy", faulty("reward", np.nan, 20, 1), n_steps=8, batch_size=12, seed=1, update=update)
+    model.fault_folder = tmp_path
+    with pytest.raises(NotFiniteError, match=r"^the reward in step 3 of environment 1"):
+        model.learn(200)
+    with pytest.raises(ValueError, match="in the middle of a step or an update by NotFiniteError"):
+        model.resume()
+    again = PPOScratch.load_checkpoint(tmp_path / "fault_72_steps.zip", env=faulty("", 0.0, 0, 0))
+    assert all(map(th.equal, again.policy.parameters(), model.policy.parameters()))
+    assert again.resume().num_timesteps == 216
+    assert all(parameter.isfinite().all() for parameter in again.policy.parameters())
+
+
+@EACH_UPDATE
+def test_the_minibatch_of_a_bad_loss_is_written(update: str, tmp_path: Path) -> None:
+    def spoil(buffer: RolloutBuffer) -> None:
+        buffer.returns[3] = np.nan
+
+    model = small_model(update=update)
+    model.fault_folder = tmp_path
+    with pytest.raises(NotFiniteError, match="holds the numbers"):
+        model.learn(200, callback=AtRolloutEnd(spoil, range(1, 2)))
+    batch = np.load(next(tmp_path.glob("*.npz")))
+    assert np.isnan(batch["returns"]).sum() == 1
+    assert batch["returns"].shape == (BATCH,)
+
+
+def test_nothing_is_hidden_where_nothing_can_be_written(tmp_path: Path) -> None:
+    model = small_model()
+    (tmp_path / "file").write_text("")
+    model.fault_folder = tmp_path / "file"
+    with pytest.raises(NotFiniteError, match=r"^the reward in step 2 .*; nothing could be written \("):
+        model.learn(200, callback=AtRolloutEnd(lambda buffer: buffer.rewards.__setitem__((2, 0), np.nan), range(1)))
+
+
+def test_numbers_go_to_a_folder_of_their_own_if_nobody_says_where() -> None:
+    model = small_model()
+    with pytest.raises(NotFiniteError, match=r"/fault_32_steps\.npz holds the numbers"):
+        model.learn(200, callback=AtRolloutEnd(lambda buffer: buffer.rewards.__setitem__((2, 0), np.nan), range(1)))

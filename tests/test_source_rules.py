@@ -104,6 +104,7 @@ FLOORS = [
         "networks",
         "argument_checks",
         "finite_checks",
+        "fault_files",
         "checkpoints",
         "interrupts",
     ],
