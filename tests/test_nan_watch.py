@@ -74,6 +74,7 @@ def test_the_first_bad_number_of_a_rollout_is_found(seed: int) -> None:
     entry = array[step, env_index].reshape(-1) if array.ndim > 2 else array[step : step + 1, env_index]
     entry[rng.integers(len(entry))] = rng.choice(BAD)
     buffer.rewards[step, env_index] = np.nan  # what follows from it
+    array[step + 1 :] = np.nan
     assert find_in_rollout(buffer) == (name, step, env_index)
 
 
@@ -272,16 +273,19 @@ def test_what_an_environment_returns_is_found_in_the_iteration_in_which_it_appea
 
 
 @EACH_UPDATE
-def test_the_run_goes_on_from_the_checkpoint_of_a_fault_without_its_rollout(update: str, tmp_path: Path) -> None:
-    model = PPOScratch("MlpPolicy", faulty("reward", np.nan, 20, 1), n_steps=8, batch_size=12, seed=1, update=update)
+@pytest.mark.parametrize(("quantity", "step", "found_at", "end"), [("reward", 3, 72, 216), ("observation", 4, 60, 204)])
+def test_the_run_goes_on_from_the_checkpoint_of_a_fault_without_its_rollout(
+    quantity: str, step: int, found_at: int, end: int, update: str, tmp_path: Path
+) -> None:
+    model = PPOScratch("MlpPolicy", faulty(quantity, np.nan, 20, 1), n_steps=8, batch_size=12, seed=1, update=update)
     model.fault_folder = tmp_path
-    with pytest.raises(NotFiniteError, match=r"^the reward in step 3 of environment 1"):
+    with pytest.raises(NotFiniteError, match=rf"^the {quantity} in step {step} of environment 1"):
         model.learn(200)
     with pytest.raises(ValueError, match="in the middle of a step or an update by NotFiniteError"):
         model.resume()
-    again = PPOScratch.load_checkpoint(tmp_path / "fault_72_steps.zip", env=faulty("", 0.0, 0, 0))
+    again = PPOScratch.load_checkpoint(tmp_path / f"fault_{found_at}_steps.zip", env=faulty("", 0.0, 0, 0))
     assert all(map(th.equal, again.policy.parameters(), model.policy.parameters()))
-    assert again.resume().num_timesteps == 216
+    assert again.resume().num_timesteps == end
     assert all(parameter.isfinite().all() for parameter in again.policy.parameters())
 
 

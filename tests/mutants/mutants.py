@@ -506,7 +506,7 @@ UPDATES = [
         "gradient-clipping-ignored",
         "gradient clipping ignored",
         f"{OURS}.updates.autograd",
-        "th.nn.utils.clip_grad_norm_(self.policy.parameters(), settings.max_grad_norm)",
+        "check_gradient(th.nn.utils.clip_grad_norm_(self.policy.parameters(), settings.max_grad_norm))",
         "pass",
     ),
     Mutant(
@@ -618,7 +618,7 @@ UPDATES = [
         (
             "flat-gradient-clipping-ignored",
             "gradient clipping ignored (flat memory)",
-            "self._memory.parameters.clip_gradient(settings.max_grad_norm)",
+            "check_gradient(self._memory.parameters.clip_gradient(settings.max_grad_norm))",
             "pass",
         ),
         (
@@ -783,20 +783,20 @@ UPDATES = [
         (
             "closed-form-gradient-clipping-ignored",
             "gradient clipping ignored (closed form)",
-            "if not norm + NORM_EPSILON <= settings.max_grad_norm:",
+            "if norm + NORM_EPSILON > settings.max_grad_norm:",
             "if False:",
         ),
         (
             "closed-form-gradient-always-scaled",
             "short gradients lengthened to max_grad_norm (closed form)",
-            "if not norm + NORM_EPSILON <= settings.max_grad_norm:",
+            "if norm + NORM_EPSILON > settings.max_grad_norm:",
             "if True:",
         ),
         (
             "nan-in-a-part-of-the-gradient",
             "NaN in the gradient's norm passes unnoticed (closed form)",
-            "if not norm + NORM_EPSILON <= settings.max_grad_norm:",
-            "if norm + NORM_EPSILON > settings.max_grad_norm:",
+            "if not math.isfinite(norm):",
+            "if False:",
         ),
         (
             "closed-form-gradients-not-attached",
@@ -1377,9 +1377,9 @@ UPDATES = [
         "last-minibatch-dropped",
         "the short last minibatch dropped (loop)",
         f"{OURS}.ppo_scratch",
-        "for minibatch in rollout.minibatches(self._minibatch_size):\n            figures",
-        "for minibatch in rollout.minibatches(self._minibatch_size):\n"
-        "            if len(minibatch.returns) < self.batch_size:\n                continue\n            figures",
+        "for index, minibatch in enumerate(rollout.minibatches(self._minibatch_size)):\n            try",
+        "for index, minibatch in enumerate(rollout.minibatches(self._minibatch_size)):\n"
+        "            if len(minibatch.returns) < self.batch_size:\n                continue\n            try",
     ),
 ]
 
@@ -1575,12 +1575,17 @@ LADDER = [
             "if_too_far=1 / RATE_STEP",
             "if_too_far=RATE_STEP",
         ),
-        ("rollback-restores-nothing", "rollback stops, but takes nothing back", "        update.restore()\n", ""),
+        (
+            "rollback-restores-nothing",
+            "rollback stops, but takes nothing back",
+            "        update.restore(self._before)\n",
+            "",
+        ),
         (
             "rollback-remembers-once",
             "rollback returns to the beginning of the update",
-            "        update.remember()\n",
-            "",
+            "            self._before = update.remember()\n",
+            "            self._before = self._before if self.n_applied else update.remember()\n",
         ),
         (
             "last-step-not-judged",
@@ -2216,6 +2221,47 @@ RELIABILITY = [
 ]
 
 HOSTILE = "tests/untrusted/test_hostile_files.py"
+NAN_WATCH = "tests/test_nan_watch.py"
+NOT_FINITE = [
+    *mistakes_in(
+        "nan_watch",
+        (NAN_WATCH,),
+        (
+            "losses-not-looked-at",
+            "a loss that is NaN passes",
+            "if not math.isfinite(float(figures.loss)):",
+            "if False:",
+        ),
+        ("bad-update-kept", "a bad update is not taken back", "        self.update.restore(self._before)\n", ""),
+        ("left-out-for-ever", "what is bad for ever is left out for ever", "self.n_in_a_row += 1", "pass"),
+    ),
+    *mistakes_in(
+        "finite_checks",
+        (NAN_WATCH,),
+        ("last-bad-step-named", "the last bad step is named", "_bad_entries(array))[0]", "_bad_entries(array))[-1]"),
+        ("large-sums-bad", "large numbers count as infinite", " or np.isfinite(array).all())", ")"),
+    ),
+    *mistakes_in(
+        "updates.autograd",
+        (NAN_WATCH,),
+        (
+            "bad-gradients-followed",
+            "gradients that are NaN are followed",
+            "if not math.isfinite(norm.item()):",
+            "if False:",
+        ),
+    ),
+    *mistakes_in(
+        "resumable_run",
+        (NAN_WATCH,),
+        (
+            "bad-rollout-kept",
+            "the checkpoint of a fault keeps its rollout",
+            "        self._unfinished = None\n        self._last",
+            "        self._last",
+        ),
+    ),
+]
 UNTRUSTED_FILES = [
     *mistakes_in(
         "zip_members",
@@ -2311,6 +2357,7 @@ MUTANTS = (
     *LADDER,
     *EVIDENCE,
     *RELIABILITY,
+    *NOT_FINITE,
     *UNTRUSTED_FILES,
 )
 """Every mistake, in the order in which they are planted."""
