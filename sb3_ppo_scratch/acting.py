@@ -105,8 +105,7 @@ class LeanActor:
         log_probs = self._head.log_prob(actions)
         if not math.isfinite(np.add.reduce(log_probs)):
             raise ValueError(
-                "The policy's outputs are not finite, so its parameters or an observation are NaN or infinite; "
-                "stable_baselines3.common.vec_env.VecCheckNan finds out which environment they come from."
+                "The policy's outputs are not finite, so its parameters or an observation are NaN or infinite."
             )
         actions = np.ascontiguousarray(actions.T).reshape(-1, *self._action_shape)
         values = values.T.copy()  # the next step overwrites them

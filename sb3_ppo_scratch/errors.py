@@ -6,6 +6,7 @@ raise these errors (`argument_checks.py`).
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class ArgumentError(ValueError, AssertionError):
@@ -24,21 +25,14 @@ class ArgumentTypeError(TypeError):
     """A wrong type of an argument."""
 
 
-class NotFiniteError(ValueError):
-    """NaN or infinity where learning needs a number.
-
-    Args:
-        quantity: What is not finite: "observation", "reward", "action", "loss", "gradient" or "parameter".
-        where: Where it is, in words.
-    """
+class TrainingFaultError(Exception):
+    """Something that ends a run, and that is written down together with the run."""
 
     batch: object = None
-    """The minibatch in which it was found; None: it was found in the rollout."""
+    """The numbers that it came with: arrays, or named tuples and dicts of such; None: those of the rollout."""
 
-    def __init__(self, quantity: str, where: str = "") -> None:
-        self.quantity, self.where = quantity, where
-        subject = f"the {quantity} {where}".strip()
-        super().__init__(f"{subject} is NaN or infinite")
+    def __str__(self) -> str:
+        return str(self.args[0])
 
     def add(self, what: str) -> None:
         """Say more.
@@ -47,6 +41,59 @@ class NotFiniteError(ValueError):
             what: Words that follow.
         """
         self.args = (f"{self}; {what}",)
+
+
+class NotFiniteError(TrainingFaultError, ValueError):
+    """NaN or infinity where learning needs a number.
+
+    Args:
+        quantity: What is not finite: "observation", "reward", "action", "loss", "gradient" or "parameter".
+        where: Where it is, in words.
+    """
+
+    def __init__(self, quantity: str, where: str = "") -> None:
+        self.quantity, self.where = quantity, where
+        subject = f"the {quantity} {where}".strip()
+        super().__init__(f"{subject} is NaN or infinite")
+
+
+class EnvironmentFaultError(TrainingFaultError, RuntimeError):
+    """An environment has raised, hung, or returned what it must not.
+
+    Args:
+        message: What has happened.
+        env_index: The environment's number; None: unknown.
+    """
+
+    def __init__(self, message: str, env_index: int | None = None) -> None:
+        self.env_index = env_index
+        super().__init__(message)
+
+    @classmethod
+    def of(cls, error: Exception, message: str, env_index: int | None) -> "EnvironmentFaultError":
+        """Make an error that is of another's type, too, so that `except` clauses for that still work.
+
+        Args:
+            error: The other, with its attributes.
+            message: What has happened.
+            env_index: The environment's number; None: unknown.
+
+        Returns:
+            The error; a plain one where Python cannot combine the types.
+        """
+        both: Any
+        try:
+            both = type(cls.__name__, (cls, type(error)), {"__module__": cls.__module__})
+            fault = both.__new__(both, message)
+        except TypeError:
+            return cls(message, env_index)
+        vars(fault).update(vars(error), env_index=env_index)
+        fault.args = (message,)
+        named: EnvironmentFaultError = fault
+        return named
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return EnvironmentFaultError, (str(self), self.env_index)
 
 
 def check_known_names(names: Iterable[str], known: Iterable[str], *, where: str) -> None:

@@ -13,10 +13,26 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from sb3_ppo_scratch.argument_checks import OnNan
 from sb3_ppo_scratch.errors import NotFiniteError
 from sb3_ppo_scratch.finite_checks import Place, find_in_observations, find_in_rollout, name_of_not_finite
-from sb3_ppo_scratch.updates.update import MinibatchFigures, Update
+from sb3_ppo_scratch.updates.update import Figure, Update
 
 MOST_IN_A_ROW = 10
 """Minibatches or updates left out one after the other; what goes wrong more often will not mend itself."""
+
+
+def looks_at_once(on_nan: OnNan, device: th.device) -> bool:
+    """Tell whether numbers are looked at as soon as they are asked for.
+
+    Waiting for a GPU at each minibatch would cost more than the rest of a small update: there, numbers are looked at
+    when the update is over, unless minibatches are to be left out.
+
+    Args:
+        on_nan: What is done.
+        device: Where the policy is.
+
+    Returns:
+        Whether they are.
+    """
+    return on_nan == "skip" or device.type == "cpu"
 
 
 class NanWatch:
@@ -26,10 +42,14 @@ class NanWatch:
         on_nan: What to do: `"raise"`, `"skip"` (leave the minibatch out) or `"restore"` (leave the whole update out).
         update: How the policy is improved.
         n_in_a_row: How many minibatches or updates have been left out last, one after the other.
+        is_prompt: Whether to look at each number at once; else at the end of the update.
     """
 
-    def __init__(self, on_nan: OnNan, update: Update, n_in_a_row: int) -> None:
-        self._on_nan, self.update = on_nan, update
+    def __init__(self, on_nan: OnNan, update: Update, n_in_a_row: int, *, is_prompt: bool) -> None:
+        self._on_nan, self.update, self._is_prompt = on_nan, update, is_prompt
+        self._unread: list[tuple[str, str, Figure]] = []
+        self._minibatch: Any = None
+        self._place = ""
         self._before = update.remember()
         self.n_in_a_row = n_in_a_row
         self.n_left_out = 0
@@ -52,49 +72,64 @@ class NanWatch:
         if place is not None:
             raise NotFiniteError(place.quantity, f"in step {place.step} of environment {place.env_index}")
 
-    def check_loss(self, figures: MinibatchFigures) -> None:
-        """Look at a minibatch's loss.
+    def begin(self, minibatch: Any, *, epoch: int, index: int) -> None:
+        """Say what is looked at from now on.
 
         Args:
-            figures: What was found.
+            minibatch: The minibatch.
+            epoch: Counted from 0.
+            index: Of the minibatch in the epoch, counted from 0.
+        """
+        self._minibatch, self._place = minibatch, f"of minibatch {index} in epoch {epoch}"
+
+    def look(self, quantity: str, figure: Figure) -> None:
+        """Look at a number of the minibatch: at once, or with all others at the end of the update.
+
+        Args:
+            quantity: What it is.
+            figure: It.
 
         Raises:
             NotFiniteError: If it is NaN or infinite.
         """
-        if not math.isfinite(float(figures.loss)):
-            raise NotFiniteError("loss")
+        if not self._is_prompt:
+            self._unread.append((quantity, self._place, figure))
+        elif not math.isfinite(float(figure)):
+            error = NotFiniteError(quantity, self._place)
+            error.batch = self._minibatch
+            raise error
 
     def applied(self) -> None:
         """Take note of a step that was taken."""
         self.n_in_a_row = 0
 
-    def leave_out(self, error: NotFiniteError, minibatch: Any, *, epoch: int, index: int) -> None:
+    def leave_out(self, error: NotFiniteError) -> None:
         """Go on without a minibatch.
 
         Args:
             error: What was found in it.
-            minibatch: It.
-            epoch: Counted from 0.
-            index: Of the minibatch in the epoch, counted from 0.
 
         Raises:
-            NotFiniteError: With the place, if that is not what is to be done, or has been done too often.
+            NotFiniteError: It, if that is not what is to be done, or has been done too often.
         """
-        located = NotFiniteError(error.quantity, f"of minibatch {index} in epoch {epoch}")
-        located.batch = minibatch
         if self._on_nan != "skip" or self.n_in_a_row >= MOST_IN_A_ROW:
-            raise located from error
+            raise error
         self._count()
 
-    def check_parameters(self, policy: th.nn.Module) -> None:
-        """Look at what the update has made of the policy.
+    def finish(self, policy: th.nn.Module) -> None:
+        """Look at what has not been looked at, and at what the update has made of the policy.
 
         Args:
             policy: The policy.
 
         Raises:
-            NotFiniteError: If a parameter is NaN or infinite.
+            NotFiniteError: If a number or a parameter is NaN or infinite.
         """
+        if self._unread:
+            figures = th.stack([th.as_tensor(figure) for _, _, figure in self._unread])
+            for (quantity, place, _), is_finite in zip(self._unread, figures.isfinite().tolist(), strict=True):
+                if not is_finite:
+                    raise NotFiniteError(quantity, place)
         name = name_of_not_finite(policy.named_parameters())
         if name is not None:
             raise NotFiniteError("parameter", name)

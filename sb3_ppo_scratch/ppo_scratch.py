@@ -103,6 +103,9 @@ class PPOScratch(ScratchAlgorithm):
             `"raise"` (`NotFiniteError` says where; parameters are those before the update), `"skip"` (the minibatch is
             not applied) or `"restore"` (parameters return to those before the update). What was left out is logged;
             more than 10 times in a row raise.
+        step_timeout: Seconds that a step of all environments may take; None: any time. Worker processes that take
+            longer are ended, and the error names the environment; if the environments are in this process, it prints
+            where they hang and ends with status 70.
 
     Source:
         Schulman et al., Proximal Policy Optimization Algorithms, https://arxiv.org/abs/1707.06347, algorithm 1.
@@ -161,6 +164,7 @@ class PPOScratch(ScratchAlgorithm):
         kl_mode: checks.KlMode | None = None,
         kl_coef: Coefficient = checks.KL_COEF,
         on_nan: checks.OnNan = "raise",
+        step_timeout: float | None = None,
     ) -> None:
         """Check the arguments, store each under its own name, and build the model from them.
 
@@ -185,6 +189,7 @@ class PPOScratch(ScratchAlgorithm):
             normalize_observations=normalize_observations,
             observation_clip=observation_clip,
             on_nan=on_nan,
+            step_timeout=step_timeout,
             orthogonal_init=orthogonal_init,
             policy_kwargs=policy_kwargs,
             rollout_buffer_class=rollout_buffer_class,
@@ -281,7 +286,7 @@ class PPOScratch(ScratchAlgorithm):
                 self._n_updates += 1
                 if not is_complete:
                     break
-            watch.check_parameters(self.policy)
+            watch.finish(self.policy)
             kl.finish(functools.partial(self._measure_kl, update, rollout, settings), update)
             self.kl_coef_scale, self.kl_rate_scale = kl.coefficient_scale, kl.rate_scale
             if self.normalize_observations:
@@ -352,15 +357,17 @@ class PPOScratch(ScratchAlgorithm):
         """
         update = watch.update
         for index, minibatch in enumerate(rollout.minibatches(self._minibatch_size)):
+            watch.begin(minibatch, epoch=epoch, index=index)
             try:
                 figures = update.evaluate(minibatch, settings)
-                watch.check_loss(figures)
+                watch.look("loss", figures.loss)
                 stats.add(figures)
                 if not kl.allows(figures, update):
                     return False
-                update.step(settings)
-            except NotFiniteError as error:  # noqa: PERF203 # costs nothing since Python 3.11
-                watch.leave_out(error, minibatch, epoch=epoch, index=index)
+                watch.look("gradient", update.differentiate(settings))
+                update.step()
+            except NotFiniteError as error:
+                watch.leave_out(error)
             else:
                 kl.n_applied += 1
                 watch.applied()

@@ -64,6 +64,7 @@ class ReinforceScratch(ScratchAlgorithm):
         observation_clip: To how many standard deviations it then clips them.
         on_nan: What is done about NaN and infinity; `"skip"` and `"restore"` are the same here, since an update is a
             single step.
+        step_timeout: Seconds that a step of all environments may take; None: any time.
         torch_threads: Threads of torch while learning.
         update: How gradients are computed: `"auto"`, `"autograd"` or `"closed_form"`.
         share_features: Whether actor and critic share all layers but their last.
@@ -107,6 +108,7 @@ class ReinforceScratch(ScratchAlgorithm):
         normalize_observations: bool = False,
         observation_clip: float = 10.0,
         on_nan: checks.OnNan = "raise",
+        step_timeout: float | None = None,
         torch_threads: TorchThreads = "auto",
         update: checks.UpdateName = "auto",
         share_features: bool = False,
@@ -136,6 +138,7 @@ class ReinforceScratch(ScratchAlgorithm):
             normalize_observations=normalize_observations,
             observation_clip=observation_clip,
             on_nan=on_nan,
+            step_timeout=step_timeout,
             orthogonal_init=orthogonal_init,
             policy_kwargs=policy_kwargs,
             rollout_buffer_class=None,
@@ -210,10 +213,11 @@ class ReinforceScratch(ScratchAlgorithm):
             watch.check_rollout(self.rollout_buffer, self._last_obs)
             for episodes in update.read(self.rollout_buffer).minibatches(self._minibatch_size):
                 figures = update.evaluate(episodes, settings)
-                watch.check_loss(figures)
-                update.step(settings)
+                watch.look("loss", figures.loss)
+                watch.look("gradient", update.differentiate(settings))
+                update.step()
                 stats.add(figures)
-            watch.check_parameters(self.policy)
+            watch.finish(self.policy)
             watch.applied()
             if self.normalize_observations:
                 absorb_rollout(self.policy, self.rollout_buffer.observations)

@@ -18,15 +18,16 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
 from sb3_ppo_scratch.checkpoints.checkpoint_file import pack, read_checkpoint, write_safely
-from sb3_ppo_scratch.checkpoints.environment_states import begin_anew, why_unreadable
-from sb3_ppo_scratch.checkpoints.made_with import check_record
+from sb3_ppo_scratch.checkpoints.environment_states import begin_anew, read_what_answers, why_unreadable
+from sb3_ppo_scratch.checkpoints.made_with import check_record, read_record
 from sb3_ppo_scratch.checkpoints.run_state import draw_seed, read_companions, read_run, write_companions, write_run
 from sb3_ppo_scratch.checkpoints.state_tree import State
 from sb3_ppo_scratch.checkpoints.tensorboard_log import continue_log
-from sb3_ppo_scratch.errors import ArgumentError, NotFiniteError
+from sb3_ppo_scratch.errors import ArgumentError, TrainingFaultError
 from sb3_ppo_scratch.fault_files import arrays_of, arrays_of_rollout, choose_folder
 from sb3_ppo_scratch.interrupts import interrupts_held
 from sb3_ppo_scratch.rollout_collector import RolloutCollector, UnfinishedRollout
+from sb3_ppo_scratch.vec_env.faults import faults_named
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # in `typing` only since Python 3.11
@@ -44,6 +45,7 @@ OF_A_RUN = (
     "_is_between_steps",
     "_left_by",
     "_content",
+    "_made_with",
 )
 """Attributes that a checkpoint holds elsewhere, and a model's file does not."""
 
@@ -68,6 +70,8 @@ class ResumableRun(RolloutCollector):
     _callback: BaseCallback | None
     """The outermost callback of the last run."""
     _is_learning: bool
+    _made_with: State
+    """What this run was begun with."""
     _to_resume: State
     """The state of the run that this model was loaded for."""
     _left_by: str
@@ -90,7 +94,7 @@ class ResumableRun(RolloutCollector):
         self._iteration, self._log_interval, self._callback = 0, 1, None
         self._to_resume, self._unfinished = None, None
         self._waiting, self._is_learning, self._is_between_steps = [], False, False
-        self._left_by, self._content = "", None
+        self._left_by, self._content, self._made_with = "", None, None
 
     def learn(
         self,
@@ -120,9 +124,11 @@ class ResumableRun(RolloutCollector):
         """
         self._forget_run()
         self._log_interval = log_interval
-        total_timesteps, callback = self._setup_learn(
-            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
-        )
+        assert self.env is not None
+        with faults_named(self.env):
+            total_timesteps, callback = self._setup_learn(
+                total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+            )
         callback.on_training_start(locals(), globals())
         self._go_on(callback)
         return self
@@ -206,7 +212,7 @@ class ResumableRun(RolloutCollector):
         Args:
             callback: The outermost.
         """
-        self._callback, self._is_learning = callback, True
+        self._callback, self._is_learning, self._made_with = callback, True, read_record(self)
         try:
             with interrupts_held(self.do_between_steps):
                 self._learn_from_rollouts(callback)
@@ -214,7 +220,7 @@ class ResumableRun(RolloutCollector):
         except BaseException as error:
             if not self._is_between_steps:
                 self._left_by = type(error).__name__
-            if isinstance(error, NotFiniteError):
+            if isinstance(error, TrainingFaultError):
                 self._write_down(error)
             raise
         finally:
@@ -223,16 +229,17 @@ class ResumableRun(RolloutCollector):
             self._waiting.clear()
         callback.on_training_end()
 
-    def _write_down(self, error: NotFiniteError) -> None:
-        """Write what was not finite, and a checkpoint from which the run goes on without the rollout that it was in.
+    def _write_down(self, error: TrainingFaultError) -> None:
+        """Write the numbers of a fault, and a checkpoint from which the run goes on without the rollout that it was in.
 
         Args:
             error: It is told where.
         """
-        batch: Any = arrays_of(error.batch) or arrays_of_rollout(self.rollout_buffer, self._last_obs)
+        rollout = arrays_of_rollout(self.rollout_buffer, self._last_obs)
+        arrays: Any = {**rollout, **arrays_of(error.batch, "batch")}
         try:
             path = choose_folder(self.fault_folder, self.logger.get_dir()) / f"fault_{self.num_timesteps}_steps"
-            np.savez_compressed(path.with_suffix(".npz"), **batch)
+            np.savez_compressed(path.with_suffix(".npz"), **arrays)
             write_safely(path.with_suffix(".zip"), self._pack_without_rollout())
         except OSError as failure:
             error.add(f"nothing could be written ({failure})")
@@ -243,7 +250,7 @@ class ResumableRun(RolloutCollector):
         """Put the model and its run into a file; the rollout under way is left out, and all episodes begin anew."""
         self._unfinished = None
         self._last_episode_starts = np.ones(self.n_envs, dtype=bool)
-        return self._pack(read_run(self, self._callback, draw_seed()))
+        return self._pack(read_run(self, self._callback, draw_seed(), read_environments=read_what_answers))
 
     def _learn_from_rollouts(self, callback: BaseCallback) -> None:
         """Do so until the total is reached, or a callback ends it; the first rollout may be one that was under way."""

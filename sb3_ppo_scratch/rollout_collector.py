@@ -23,6 +23,8 @@ from sb3_ppo_scratch.acting import Actor, stack_observations
 from sb3_ppo_scratch.errors import NotFiniteError
 from sb3_ppo_scratch.finite_checks import find_in_observations, name_of_not_finite
 from sb3_ppo_scratch.rollout_ends import AfterEpisodes, AfterSteps, RolloutEnd, Step
+from sb3_ppo_scratch.vec_env.faults import faults_named
+from sb3_ppo_scratch.vec_env.guard import StepFunction
 
 
 class UnfinishedRollout(NamedTuple):
@@ -67,9 +69,14 @@ class RolloutCollector(OnPolicyAlgorithm):
         """Whether the value estimate of the last observation stands in for the rest of an episode that was cut."""
 
     def _fill_buffer(
-        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
+        self,
+        step: StepFunction,
+        env: VecEnv,
+        callback: BaseCallback,
+        rollout_buffer: RolloutBuffer,
+        n_rollout_steps: int,
     ) -> bool:
-        """Step the environments and store every transition; arguments and result are those of `collect_rollouts`.
+        """Step the environments and store every transition; other arguments and result as of `collect_rollouts`.
 
         Callbacks find SB3's names among the local variables. A step at which one ends the run is completed, unlike
         SB3's, so that the run can go on from there.
@@ -88,7 +95,7 @@ class RolloutCollector(OnPolicyAlgorithm):
                 self._explain_no_action(error, n_steps)
                 raise
             clipped_actions = self._within_action_space(actions)
-            new_obs, rewards, dones, infos = env.step(clipped_actions)
+            new_obs, rewards, dones, infos = step(clipped_actions)
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
             goes_on = callback.on_step()
@@ -194,7 +201,8 @@ class RolloutCollector(OnPolicyAlgorithm):
             The rollout.
         """
         if self.n_episodes is not None and not np.all(self._last_episode_starts):
-            self._last_obs = env.reset()  # episodes that did not count in the last rollout
+            with faults_named(env):
+                self._last_obs = env.reset()  # episodes that did not count in the last rollout
             self._last_episode_starts = np.ones(env.num_envs, dtype=bool)
         self._unfinished = UnfinishedRollout(self._make_end(rollout_buffer, n_rollout_steps), 0)
         if self.use_sde:

@@ -30,7 +30,7 @@ from sb3_ppo_scratch.devices import explain_device, fastest_device, slow_device_
 from sb3_ppo_scratch.errors import ArgumentError, NotFiniteError
 from sb3_ppo_scratch.live_attributes import FloatOrSchedule, LiveAttributes
 from sb3_ppo_scratch.model_files import NOT_FOR_STOCK, Kwargs, ModelFiles
-from sb3_ppo_scratch.nan_watch import NanWatch
+from sb3_ppo_scratch.nan_watch import NanWatch, looks_at_once
 from sb3_ppo_scratch.networks import check_trunk_is_shared, remove_critic, share_trunk
 from sb3_ppo_scratch.observation_normalizer import attach_observation_normalizer, check_normalizable
 from sb3_ppo_scratch.policies import POLICIES
@@ -41,6 +41,7 @@ from sb3_ppo_scratch.update_stats import UpdateStats, explained_variance
 from sb3_ppo_scratch.updates.autograd import free_graph
 from sb3_ppo_scratch.updates.closed_form import ClosedFormUpdate
 from sb3_ppo_scratch.updates.update import Update
+from sb3_ppo_scratch.vec_env.guard import guarded
 
 SelfAlgorithm = TypeVar("SelfAlgorithm", bound="ScratchAlgorithm")
 Arguments = ParamSpec("Arguments")
@@ -96,6 +97,7 @@ class ScratchAlgorithm(LiveAttributes, ModelFiles):
         normalize_observations: Whether the policy normalises observations.
         observation_clip: To how many standard deviations it then clips them.
         on_nan: What is done about NaN and infinity.
+        step_timeout: Seconds that a step of all environments may take.
         torch_threads: Threads of torch while learning.
         update: How gradients are computed.
         n_episodes: Whole episodes per rollout; None: rollouts of `n_steps` steps.
@@ -121,6 +123,7 @@ class ScratchAlgorithm(LiveAttributes, ModelFiles):
         normalize_observations: bool,
         observation_clip: float,
         on_nan: checks.OnNan,
+        step_timeout: float | None,
         torch_threads: TorchThreads,
         update: checks.UpdateName,
         n_episodes: int | None,
@@ -156,6 +159,7 @@ class ScratchAlgorithm(LiveAttributes, ModelFiles):
         self.normalize_observations = normalize_observations
         self.observation_clip = observation_clip
         self.on_nan, self._n_left_out, self.fault_folder = on_nan, 0, None
+        self.step_timeout = step_timeout
         self.torch_threads = torch_threads
         self.update = update
         self.n_episodes = n_episodes
@@ -334,7 +338,8 @@ class ScratchAlgorithm(LiveAttributes, ModelFiles):
             checks.check_positive_integer("n_steps", n_rollout_steps, remedy="a callback has set it")
             rollout_buffer.buffer_size, rollout_buffer.n_envs = shape
         steps_before, started = self.num_timesteps, time.perf_counter()
-        completed = self._fill_buffer(env, callback, rollout_buffer, n_rollout_steps)
+        with guarded(env, self.step_timeout) as step:
+            completed = self._fill_buffer(step, env, callback, rollout_buffer, n_rollout_steps)
         self._record_rate("time/rollout_fps", self.num_timesteps - steps_before, started)
         return completed
 
@@ -363,7 +368,7 @@ class ScratchAlgorithm(LiveAttributes, ModelFiles):
         Raises:
             NotFiniteError: If learning stops; it says where, and what has been written.
         """
-        watch = NanWatch(self.on_nan, update, self._n_left_out)
+        watch = NanWatch(self.on_nan, update, self._n_left_out, is_prompt=looks_at_once(self.on_nan, self.device))
         try:
             yield watch
         except NotFiniteError as error:

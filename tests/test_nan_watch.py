@@ -14,7 +14,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from sb3_ppo_scratch import PPOScratch, ReinforceScratch
+from sb3_ppo_scratch import PPOScratch, ReinforceScratch, scratch_algorithm
 from sb3_ppo_scratch.errors import NotFiniteError
 from sb3_ppo_scratch.finite_checks import find_in_observations, find_in_rollout, is_finite, name_of_not_finite
 from sb3_ppo_scratch.nan_watch import MOST_IN_A_ROW
@@ -121,23 +121,24 @@ def test_a_bad_loss_raises_with_its_place(update: str) -> None:
 
 
 @EACH_UPDATE
+@pytest.mark.parametrize("at_once", [True, False])
 @pytest.mark.parametrize(("epoch", "minibatch"), [(0, 0), (0, 3), (1, 2)])
 def test_a_bad_gradient_raises_with_its_place(
-    update: str, epoch: int, minibatch: int, monkeypatch: pytest.MonkeyPatch
+    update: str, at_once: bool, epoch: int, minibatch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = small_model(update=update)
     model.learn(1)
     way = type(model._choose_update())
-    step, calls = way.step, []
+    differentiate, calls = way.differentiate, []
 
-    def bad_step(self: Any, settings: Any) -> None:
+    def spoiled(self: Any, settings: Any) -> Any:
         calls.append(0)
-        if len(calls) == 4 * epoch + minibatch + 1:
-            raise NotFiniteError("gradient")
-        step(self, settings)
+        norm = differentiate(self, settings)
+        return norm * np.nan if len(calls) == 4 * epoch + minibatch + 1 else norm
 
     before = state_of(model)
-    monkeypatch.setattr(way, "step", bad_step)
+    monkeypatch.setattr(way, "differentiate", spoiled)
+    monkeypatch.setattr(scratch_algorithm, "looks_at_once", lambda *_: at_once)
     with pytest.raises(NotFiniteError, match=f"^the gradient of minibatch {minibatch} in epoch {epoch} is NaN"):
         model.learn(1, reset_num_timesteps=False)
     assert all(map(th.equal, state_of(model), before))
@@ -299,8 +300,8 @@ def test_the_minibatch_of_a_bad_loss_is_written(update: str, tmp_path: Path) -> 
     with pytest.raises(NotFiniteError, match="holds the numbers"):
         model.learn(200, callback=AtRolloutEnd(spoil, range(1, 2)))
     batch = np.load(next(tmp_path.glob("*.npz")))
-    assert np.isnan(batch["returns"]).sum() == 1
-    assert batch["returns"].shape == (BATCH,)
+    assert np.isnan(batch["batch.returns"]).sum() == 1
+    assert batch["batch.returns"].shape == (BATCH,)
 
 
 def test_nothing_is_hidden_where_nothing_can_be_written(tmp_path: Path) -> None:

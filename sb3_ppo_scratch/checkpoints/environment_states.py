@@ -77,6 +77,26 @@ def read_environments(env: VecEnv) -> State:
     }
 
 
+def read_what_answers(env: VecEnv) -> State:
+    """Read environments of which some may be lost: their state if they all answer, else that of the layers around them.
+
+    Args:
+        env: The environments.
+
+    Returns:
+        Their state.
+    """
+    try:
+        return read_environments(env)
+    except Exception:  # noqa: BLE001 # whatever becomes of a question to a process that has ended
+        return {
+            "vector_layers": {"layers": survey(vector_layers(env)).layers, "states": read(vector_layers(env))},
+            "environments": None,
+            "attributes": {},
+            "generators": None,
+        }
+
+
 def write_environments(env: VecEnv, state: State) -> None:
     """Bring environments to where others were.
 
@@ -87,18 +107,19 @@ def write_environments(env: VecEnv, state: State) -> None:
     Raises:
         ArgumentError: If they are made of other layers, or are not as many.
     """
-    wanted = [state["vector_layers"], *state["environments"]]
+    states = state["environments"] or []  # they may have been lost
+    wanted = [state["vector_layers"], *states]
     found = [each.layers for each in _survey(env)]
     for layers, each in zip(found, wanted, strict=False):
         if layers != each["layers"]:
             raise ArgumentError(f"`env` is wrapped in {layers}, the run's in {each['layers']}.")
-    if len(found) != len(wanted):
+    if state["environments"] is not None and len(found) != len(wanted):
         raise ArgumentError(f"`env` holds {len(found) - 1} environments, the run's {len(wanted) - 1}.")
     if state["generators"] is None:
         _reset(env)
     else:
         write_generators(env, state["generators"])
-    for index, each in enumerate(state["environments"]):
+    for index, each in enumerate(states):
         _write_one(env, index, each["layers"], each["states"])
     write(vector_layers(env), state["vector_layers"]["states"])
 

@@ -6,15 +6,16 @@ and when this is done (`resumable_run.py`).
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_ppo_scratch.checkpoints.callback_states import read_callbacks, write_callbacks
 from sb3_ppo_scratch.checkpoints.environment_states import begin_anew, read_environments, write_environments
-from sb3_ppo_scratch.checkpoints.made_with import read_record
 from sb3_ppo_scratch.checkpoints.random_states import read_random_states, write_random_states
 from sb3_ppo_scratch.checkpoints.state_tree import State, is_state
 from sb3_ppo_scratch.checkpoints.tensorboard_log import log_folder
@@ -37,19 +38,26 @@ PENDING = ("name_to_value", "name_to_count", "name_to_excluded")
 """What the logger has recorded and not yet written."""
 
 
-def read_run(model: Any, callback: BaseCallback | None, seed: int | None) -> State:
+def read_run(
+    model: Any,
+    callback: BaseCallback | None,
+    seed: int | None,
+    *,
+    read_environments: Callable[[VecEnv], State] = read_environments,
+) -> State:
     """Read the state of a run.
 
     Args:
         model: The algorithm, between two steps.
         callback: The outermost callback; None: there has been none.
         seed: If the environments cannot be read: of the episodes that now begin.
+        read_environments: How they are read.
 
     Returns:
         The state.
     """
     return {
-        "made_with": read_record(model),
+        "made_with": model._made_with,
         "log_folder": log_folder(model),
         "counters": {name: getattr(model, name) for name in COUNTERS},
         "episodes": {name: [each for each in getattr(model, name) if is_state(each)] for name in EPISODES},

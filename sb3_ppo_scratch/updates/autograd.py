@@ -6,7 +6,6 @@ derivatives (`losses.py`) and the loop over epochs and minibatches (`ppo_scratch
 
 import copy
 import functools
-import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,6 @@ from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import DictRolloutBufferSamples, RolloutBufferSamples
 
-from sb3_ppo_scratch.errors import NotFiniteError
 from sb3_ppo_scratch.updates import losses
 from sb3_ppo_scratch.updates.exact_kl import describe_distribution, kl_from
 from sb3_ppo_scratch.updates.flat_memory import FlatMemory, check_flat, keep_flat
@@ -200,12 +198,8 @@ class AutogradUpdate:
             self._evaluation = evaluate_minibatch(self.policy, samples, settings, old)
         return self._evaluation.figures
 
-    def step(self, settings: UpdateSettings) -> None:
-        """Take one step of the policy's optimiser; see `Update`.
-
-        Raises:
-            NotFiniteError: If the gradient is not finite.
-        """
+    def differentiate(self, settings: UpdateSettings) -> th.Tensor:
+        """Let torch compute the gradient; see `Update`."""
         if self._memory is None:
             self.policy.optimizer.zero_grad()
         else:
@@ -215,12 +209,16 @@ class AutogradUpdate:
         learning = [index for index, output in enumerate(outputs) if output.requires_grad]  # others are frozen
         th.autograd.backward([outputs[index] for index in learning], [derivatives[index] for index in learning])
         if self._memory is not None and self._memory.parameters.take_gradients():
-            check_gradient(self._memory.parameters.clip_gradient(settings.max_grad_norm))
+            return self._memory.parameters.clip_gradient(settings.max_grad_norm)
+        self._memory = None
+        return th.nn.utils.clip_grad_norm_(self.policy.parameters(), settings.max_grad_norm)
+
+    def step(self) -> None:
+        """Take one step of the policy's optimiser; see `Update`."""
+        if self._memory is not None:
             self._memory.adam.step(fused=False)
             return
-        check_gradient(th.nn.utils.clip_grad_norm_(self.policy.parameters(), settings.max_grad_norm))
         self.policy.optimizer.step()
-        self._memory = None
         if self._is_first_step:
             self._make_flat()
         self._is_first_step = False
@@ -251,19 +249,6 @@ class AutogradUpdate:
             self._memory = None
         else:
             self._memory = keep_flat(self._memory, [[parameter] for parameter in parameters], optimizer)
-
-
-def check_gradient(norm: th.Tensor) -> None:
-    """Refuse a gradient that no step can be taken along.
-
-    Args:
-        norm: Its norm, 0-d.
-
-    Raises:
-        NotFiniteError: If it is NaN or infinite.
-    """
-    if not math.isfinite(norm.item()):
-        raise NotFiniteError("gradient")
 
 
 def _copied(value: Any) -> Any:

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 from stable_baselines3.common.buffers import RolloutBuffer
 
-from sb3_ppo_scratch.errors import NotFiniteError
 from sb3_ppo_scratch.updates.flat_memory import NORM_EPSILON, FlatMemory, copy_memory, restore_memory
 from sb3_ppo_scratch.updates.heads import Head
 from sb3_ppo_scratch.updates.kernels import Array
@@ -219,18 +218,16 @@ class ClosedFormUpdate:
         """Evaluate the objective; see `Update`."""
         return self.objective.evaluate(minibatch, settings)
 
-    def step(self, settings: UpdateSettings) -> None:
-        """Take one step of Adam; see `Update`.
-
-        Raises:
-            NotFiniteError: If the gradient is not finite.
-        """
+    def differentiate(self, settings: UpdateSettings) -> float:
+        """Compute the gradient; see `Update`."""
         self.objective.backward(settings)
         norm = math.sqrt(float(np.dot(self._gradient, self._gradient)))
-        if not math.isfinite(norm):
-            raise NotFiniteError("gradient")
         if norm + NORM_EPSILON > settings.max_grad_norm:
             self._gradient *= settings.max_grad_norm / (norm + NORM_EPSILON)
+        return norm
+
+    def step(self) -> None:
+        """Take one step of Adam; see `Update`."""
         self.memory.adam.step(fused=True)
 
     def remember(self) -> Remembered:

@@ -73,12 +73,11 @@ class Update(Protocol):
     def evaluate(self, minibatch: Any, settings: UpdateSettings) -> MinibatchFigures:
         """Evaluate PPO's objective on a minibatch, and remember what `step` needs."""
 
-    def step(self, settings: UpdateSettings) -> None:
-        """Take one optimiser step along the gradient of what was evaluated last, its norm clipped.
+    def differentiate(self, settings: UpdateSettings) -> Figure:
+        """Compute the gradient of what was evaluated last, clip its norm, and return the norm that it had before."""
 
-        Raises:
-            NotFiniteError: If the gradient is not finite; the step is then not taken.
-        """
+    def step(self) -> None:
+        """Take one step of the optimiser along it."""
 
     def remember(self) -> Remembered:
         """Copy parameters and optimiser state as they are now, for `restore`."""

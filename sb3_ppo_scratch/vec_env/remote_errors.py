@@ -12,11 +12,24 @@ from typing import NoReturn
 
 
 class WorkerError(RuntimeError):
-    """Something failed in a worker process; the message says where and holds the traceback from there."""
+    """Something failed in a worker process; the message says where and holds the traceback from there.
+
+    Args:
+        message: What.
+        env_index: The number of the environment; None: it was none's fault.
+    """
+
+    def __init__(self, message: str, env_index: int | None = None) -> None:
+        super().__init__(message)
+        self.env_index = env_index
 
 
 class WorkerDiedError(WorkerError):
     """A worker process is gone."""
+
+
+class WorkerHungError(WorkerDiedError):
+    """A worker process did not answer in time, and has been ended."""
 
 
 @dataclass(frozen=True)
@@ -27,19 +40,22 @@ class RemoteError:
         where: Which environment it came from, and what it was doing.
         traceback: The formatted traceback.
         pickled: The exception itself; None if it cannot be pickled.
+        env_index: The environment's number; None: it came from none.
     """
 
     where: str
     traceback: str
     pickled: bytes | None
+    env_index: int | None = None
 
     @classmethod
-    def capture(cls, error: BaseException, where: str) -> "RemoteError":
+    def capture(cls, error: BaseException, where: str, env_index: int | None = None) -> "RemoteError":
         """Take an exception apart in the process that it was raised in.
 
         Args:
             error: The exception.
             where: Which environment it came from, and what it was doing.
+            env_index: That environment's number; None: it came from none.
 
         Returns:
             What to send.
@@ -50,7 +66,7 @@ class RemoteError:
             pickle.loads(pickled)  # some can be written, but not read: those whose constructor wants more arguments
         except Exception:  # noqa: BLE001 # whatever a foreign exception's pickling raises
             pickled = None
-        return cls(where, "".join(traceback.format_exception(error)), pickled)
+        return cls(where, "".join(traceback.format_exception(error)), pickled, env_index)
 
     def raise_here(self) -> NoReturn:
         """Raise the exception again, so that `except` clauses and a reader of the output both find what they need.
@@ -59,7 +75,7 @@ class RemoteError:
             BaseException: The original exception, with a `WorkerError` as its cause.
             WorkerError: If the original exception cannot be rebuilt.
         """
-        cause = WorkerError(f"{self.where}:\n\n{self.traceback}")
+        cause = WorkerError(f"{self.where}:\n\n{self.traceback}", self.env_index)
         original: BaseException | None = None
         if self.pickled is not None:
             try:

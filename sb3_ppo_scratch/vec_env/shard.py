@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from sb3_ppo_scratch.vec_env.observation_rows import ObservationRows
 from sb3_ppo_scratch.vec_env.step_arrays import RAW_KINDS, StepArrays
 from sb3_ppo_scratch.wrappers.scale_reward import RAW_REWARD_KEY
 
@@ -47,6 +48,7 @@ class Shard:
         self.arrays = arrays
         self.rows = slice(start, start + len(environments))
         self.progress = arrays.progress[worker : worker + 1]
+        self._observation_rows = ObservationRows(arrays.observations)
 
     @property
     def current(self) -> int:
@@ -78,7 +80,8 @@ class Shard:
         arrays.raw_kinds[self.rows] = 0
         for index, (environment, action) in enumerate(zip(self.environments, actions, strict=True), self.start):
             progress[0] = index
-            observation, rewards[index], terminated, truncated, info = environment.step(action)
+            observation, reward, terminated, truncated, info = environment.step(action)
+            rewards[index] = reward
             cut_off = truncated and not terminated
             dones[index], cut_offs[index] = terminated or truncated, cut_off
             reset_info = None
@@ -88,7 +91,7 @@ class Shard:
             if info and not self._share_raw_reward(index, info):
                 info["TimeLimit.truncated"] = cut_off
                 extras.append(Extra(index, info, reset_info))
-            self._write_observation(index, observation)
+            self._observation_rows.write(index, observation)
         return extras
 
     def reset(self, seeds: Sequence[int | None], options: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -107,7 +110,7 @@ class Shard:
         ):
             self.progress[0] = index
             observation, info = environment.reset(seed=seed, **({"options": chosen} if chosen else {}))
-            self._write_observation(index, observation)
+            self._observation_rows.write(index, observation)
             infos.append(info)
         return infos
 
@@ -215,10 +218,6 @@ class Shard:
         self.arrays.raw_rewards[index] = raw
         self.arrays.raw_kinds[index] = RAW_KINDS.index(type(raw))
         return True
-
-    def _write_observation(self, index: int, observation: Any) -> None:
-        for key, array in self.arrays.observations.items():
-            array[index] = observation if key is None else observation[key]
 
 
 def is_wrapped(environment: Any, wrapper_class: type[Any]) -> bool:

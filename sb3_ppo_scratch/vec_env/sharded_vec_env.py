@@ -37,6 +37,8 @@ class ShardedVecEnv(VecEnv):
         n_workers: Number of processes, at most that of environments; None: one for each core that may be used.
         start_method: `"forkserver"`, `"spawn"` or `"fork"`; None: the first of these that the system has. With the
             first two, scripts need an `if __name__ == "__main__":`; the last is not safe where threads run.
+        step_timeout: Seconds that a step may take before its worker is ended and a `WorkerHungError` names the
+            environment; None: any time.
 
     Raises:
         ArgumentError: If a number or the start method cannot be.
@@ -58,7 +60,9 @@ class ShardedVecEnv(VecEnv):
         env_fns: Sequence[Callable[[], gym.Env[Any, Any]]],
         n_workers: int | None = None,
         start_method: str | None = None,
+        step_timeout: float | None = None,
     ) -> None:
+        self.step_timeout = step_timeout
         env_fns = list(env_fns)
         _check_makers(env_fns)
         self.n_workers = _check_n_workers(n_workers, len(env_fns))
@@ -100,7 +104,7 @@ class ShardedVecEnv(VecEnv):
         Returns:
             Observations, (n_envs, *observation shape); rewards, (n_envs,), float32; dones, (n_envs,), bool; infos.
         """
-        extras = self._pool.answers()
+        extras = self._pool.answers(timeout=self.step_timeout)
         infos: list[dict[str, Any]] = [{"TimeLimit.truncated": cut_off} for cut_off in self._arrays.cut_offs.tolist()]
         for index in np.flatnonzero(self._arrays.raw_kinds).tolist():
             kind: Any = RAW_KINDS[self._arrays.raw_kinds[index]]

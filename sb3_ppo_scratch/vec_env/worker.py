@@ -21,6 +21,8 @@ from typing import Any
 import cloudpickle
 import gymnasium as gym
 
+from sb3_ppo_scratch.errors import EnvironmentFaultError
+from sb3_ppo_scratch.vec_env.bad_reward import describe_bad_reward, find_bad_reward
 from sb3_ppo_scratch.vec_env.remote_errors import RemoteError
 from sb3_ppo_scratch.vec_env.shard import Environment, Shard, build_environments
 from sb3_ppo_scratch.vec_env.shared_memory import SharedMemory
@@ -119,7 +121,7 @@ def _build(connection: Connection, recipe: WorkerRecipe) -> list[Environment] | 
         first = environments[0]
         report = pickle.dumps(Ready(first.observation_space, first.action_space, first.metadata))
     except Exception as error:  # noqa: BLE001 # whatever it is, the parent raises it
-        connection.send(RemoteError.capture(error, f"environment {current} could not be made"))
+        connection.send(RemoteError.capture(error, f"environment {current} could not be made", current))
         return None
     _use_one_torch_thread()
     connection.send_bytes(report)
@@ -154,12 +156,20 @@ def _answer(shard: Shard, request: str, arguments: tuple[Any, ...]) -> bytes | N
             return None
     except Exception as error:  # noqa: BLE001 # whatever it is, the parent raises it
         where = f"environment {shard.current} raised in `{asked}`"
-        return pickle.dumps(RemoteError.capture(error, where))
+        return pickle.dumps(RemoteError.capture(_name_bad_reward(error, shard.current), where, shard.current))
     try:
         return pickle.dumps(result)
     except Exception as error:  # noqa: BLE001 # whatever a foreign object's pickling raises
         where = f"what the environments answered to `{asked}` cannot be pickled, so it cannot leave their process"
         return pickle.dumps(RemoteError.capture(error, where))
+
+
+def _name_bad_reward(error: Exception, index: int) -> Exception:
+    """Say so if it was a reward that is no number, which only this process can see."""
+    reward = find_bad_reward(error)
+    if not reward:
+        return error
+    return EnvironmentFaultError(describe_bad_reward(index, reward, error), index).with_traceback(error.__traceback__)
 
 
 def _exit_with_parent() -> None:

@@ -19,7 +19,7 @@ import cloudpickle
 from sb3_ppo_scratch.errors import ArgumentTypeError
 from sb3_ppo_scratch.vec_env.cores import available_cores
 from sb3_ppo_scratch.vec_env.ctrl_c import CtrlCHeld
-from sb3_ppo_scratch.vec_env.remote_errors import RemoteError, WorkerDiedError, describe_exit
+from sb3_ppo_scratch.vec_env.remote_errors import RemoteError, WorkerDiedError, WorkerHungError, describe_exit
 from sb3_ppo_scratch.vec_env.shard import shard_bounds
 from sb3_ppo_scratch.vec_env.shared_memory import SharedMemory
 from sb3_ppo_scratch.vec_env.signals import SemaphoreSignal, Signal, have_shared_semaphores
@@ -119,11 +119,12 @@ class WorkerPool:
         if not self._tell(worker, request, arguments):
             self._fail(worker)
 
-    def answers(self, workers: Sequence[int] | None = None) -> list[Any]:
+    def answers(self, workers: Sequence[int] | None = None, timeout: float | None = None) -> list[Any]:
         """Wait for the answers of several workers.
 
         Args:
             workers: Their numbers; None: all.
+            timeout: Seconds that they may take; None: any time.
 
         Returns:
             What each says: None, or the result.
@@ -131,8 +132,13 @@ class WorkerPool:
         Raises:
             BaseException: What the first of them to raise has raised; all have answered then.
             WorkerDiedError: If one is gone, within a second of its death.
+            WorkerHungError: If one has not answered in time.
         """
-        replies = [self._answer(worker) for worker in (range(len(self.processes)) if workers is None else workers)]
+        asked = range(len(self.processes)) if workers is None else workers
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        replies = [self._answer(worker, deadline) for worker in asked]
+        if not self.waiting_for.isdisjoint(asked):
+            self._end_hung(timeout)
         for reply in replies:
             if isinstance(reply, RemoteError):
                 reply.raise_here()
@@ -240,13 +246,13 @@ class WorkerPool:
         while True:
             try:
                 with CtrlCHeld():  # who forgets an answer waits for it for ever
-                    if self.dones[worker].wait(LOOK_SECONDS):
+                    if self.dones[worker].wait(min(LOOK_SECONDS, max(0.0, deadline - time.monotonic()))):
                         self.waiting_for.discard(worker)
                         return self.connections[worker].recv() if arrays.replies[worker] == MESSAGE else None
             except (EOFError, OSError):
                 self._fail(worker)
             self._check_that_all_live()
-            if time.monotonic() > deadline:
+            if time.monotonic() >= deadline:
                 return None
 
     def _close_environments(self) -> list[RemoteError]:
@@ -281,13 +287,31 @@ class WorkerPool:
         process, (start, stop) = self.processes[worker], self.bounds[worker]
         process.join(EXIT_SECONDS)
         if self._arrays is None:
-            doing, hint = "while it made them", MAIN_GUARD_HINT
+            env_index, doing, hint = None, "while it made them", MAIN_GUARD_HINT
         else:
-            doing, hint = f"(last at work on environment {self._arrays.progress[worker]})", OUTPUT_HINT
+            env_index = int(self._arrays.progress[worker])
+            doing, hint = f"(last at work on environment {env_index})", OUTPUT_HINT
         self.waiting_for.discard(worker)
         self.close()
         ending = describe_exit(process.exitcode)
-        raise WorkerDiedError(f"the worker of environments {start} to {stop - 1} {ending} {doing}. {hint}")
+        message = f"the worker of environments {start} to {stop - 1} {ending} {doing}. {hint}"
+        raise WorkerDiedError(message, env_index)
+
+    def _end_hung(self, timeout: float | None) -> NoReturn:
+        """End everything because workers have not answered in time.
+
+        Raises:
+            WorkerHungError: Always; it names the environment that the first of them is at.
+        """
+        env_index = int(self._open_arrays().progress[min(self.waiting_for)])
+        for worker in self.waiting_for:
+            self.processes[worker].kill()
+            self.processes[worker].join()
+        self.waiting_for.clear()
+        self.close()
+        raise WorkerHungError(
+            f"environment {env_index} has not answered for {timeout:g} s; all workers have been ended.", env_index
+        )
 
     def _raise_last_words(self, worker: int) -> None:
         """Raise what kept a worker from making its environments, if it could still say so.

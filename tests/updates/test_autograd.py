@@ -13,7 +13,8 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from sb3_ppo_scratch import PPOScratch
+from sb3_ppo_scratch import PPOScratch, scratch_algorithm
+from sb3_ppo_scratch.nan_watch import looks_at_once
 from sb3_ppo_scratch.updates import autograd
 from sb3_ppo_scratch.updates.autograd import actions_as_taken, free_graph
 from tests.envs import EndingsEnv
@@ -190,6 +191,7 @@ def test_no_tensor_is_fetched_from_the_device_between_the_minibatches(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = make(PPOScratch, action_space=ACTION_SPACES[kind], ent_coef=0.01, clip_range_vf=0.2).learn(32)
+    monkeypatch.setattr(scratch_algorithm, "looks_at_once", lambda *_: looks_at_once("raise", th.device("cuda")))
     waits = Waits(monkeypatch)
     model.learn(64, reset_num_timesteps=False)
     assert waits.seen == []
@@ -197,6 +199,7 @@ def test_no_tensor_is_fetched_from_the_device_between_the_minibatches(
 
 def test_the_watch_sees_the_one_fetch_per_minibatch_that_target_kl_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make(PPOScratch, action_space=DISCRETE, target_kl=1e9).learn(32)
+    monkeypatch.setattr(scratch_algorithm, "looks_at_once", lambda *_: False)
     waits = Waits(monkeypatch)
     model.learn(32, reset_num_timesteps=False)
     ours = [place for place in waits.seen if "kl_control.py" in place]

@@ -25,6 +25,7 @@ SPACES: dict[str, spaces.Space[Any]] = {
             "c": spaces.Box(0, 255, (4, 4, 1), np.uint8),
         }
     ),
+    "parts": spaces.Dict({"a": spaces.Box(-1.0, 1.0, (2,), np.float32), "b": spaces.Discrete(3)}),
     "tuple": spaces.Tuple((spaces.Box(-1.0, 1.0, (2,), np.float32), spaces.Discrete(3))),
 }  # fmt: skip
 
@@ -117,6 +118,62 @@ class FailingEnv(RandomEnv):
         if self.what == "exit":
             os._exit(7)
         time.sleep(1000)
+
+
+class StrangeEnv(RandomEnv):
+    """Does or returns something strange in one step.
+
+    Args:
+        what: A key of `STRANGE`, `raise`, `exit` or `hang`; anything else: nothing.
+        at: In which step, counted from 1.
+        observations: A key of `SPACES`.
+    """
+
+    def __init__(self, what: str = "", at: int = 0, observations: str = "box") -> None:
+        super().__init__(SPACES[observations])
+        self.what, self.at, self.n_steps = what, at, 0
+
+    def step(self, action: Any) -> Any:
+        observation, reward, terminated, truncated, info = super().step(action)
+        self.n_steps += 1
+        if self.n_steps != self.at or not self.what:
+            return observation, reward, terminated, truncated, info
+        if self.what == "raise":
+            raise OwnError("the environment's own message", code=3)
+        if self.what == "exit":
+            os._exit(7)
+        if self.what == "hang":
+            time.sleep(1000)
+        observation, reward = STRANGE[self.what](observation, reward)
+        return observation, reward, False, False, info
+
+
+STRANGE: dict[str, Callable[[Any, Any], Any]] = {
+    "fewer numbers": lambda observation, reward: (observation[:2], reward),
+    "one number": lambda observation, reward: (observation[:1], reward),  # which NumPy would repeat
+    "a scalar": lambda observation, reward: (0.5, reward),
+    "another axis": lambda observation, reward: (observation[None], reward),
+    "nothing": lambda observation, reward: (None, reward),
+    "ragged": lambda observation, reward: ([[1.0], [1.0, 2.0]], reward),
+    "text": lambda observation, reward: (observation.astype(str), reward),
+    "complex": lambda observation, reward: (observation + 1j, reward),
+    "fractions": lambda observation, reward: (observation / 255, reward),  # of bytes
+    "a part missing": lambda observation, reward: ({"a": observation["a"]}, reward),
+    "a part too short": lambda observation, reward: ({**observation, "a": observation["a"][:1]}, reward),
+    "no reward": lambda observation, reward: (observation, None),
+    "text reward": lambda observation, reward: (observation, "three"),
+    "two rewards": lambda observation, reward: (observation, np.ones(2)),
+    "complex reward": lambda observation, reward: (observation, 1j),
+}
+"""What may be returned in the place of an observation and a reward."""
+
+
+class OwnError(LookupError):
+    """An exception of the environment's own, with an attribute."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class UnpicklableError(Exception):
