@@ -84,7 +84,7 @@ class EnvironmentFaultError(TrainingFaultError, RuntimeError):
         both: Any
         try:
             both = type(cls.__name__, (cls, type(error)), {"__module__": cls.__module__})
-            fault = both.__new__(both, message)
+            fault = type(error).__new__(both, message)
         except TypeError:
             return cls(message, env_index)
         vars(fault).update(vars(error), env_index=env_index)

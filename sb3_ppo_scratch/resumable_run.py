@@ -19,6 +19,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
 from sb3_ppo_scratch.checkpoints.checkpoint_file import pack, read_checkpoint, write_safely
 from sb3_ppo_scratch.checkpoints.environment_states import begin_anew, read_what_answers, why_unreadable
+from sb3_ppo_scratch.checkpoints.folder import FAULT_PREFIX, checkpoint_path
 from sb3_ppo_scratch.checkpoints.made_with import check_record, read_record
 from sb3_ppo_scratch.checkpoints.run_state import draw_seed, read_companions, read_run, write_companions, write_run
 from sb3_ppo_scratch.checkpoints.state_tree import State
@@ -238,13 +239,14 @@ class ResumableRun(RolloutCollector):
         rollout = arrays_of_rollout(self.rollout_buffer, self._last_obs)
         arrays: Any = {**rollout, **arrays_of(error.batch, "batch")}
         try:
-            path = choose_folder(self.fault_folder, self.logger.get_dir()) / f"fault_{self.num_timesteps}_steps"
+            folder = choose_folder(self.fault_folder, self.logger.get_dir())
+            path = checkpoint_path(folder, self.num_timesteps, FAULT_PREFIX)
             np.savez_compressed(path.with_suffix(".npz"), **arrays)
-            write_safely(path.with_suffix(".zip"), self._pack_without_rollout())
+            write_safely(path, self._pack_without_rollout())
         except OSError as failure:
             error.add(f"nothing could be written ({failure})")
         else:
-            error.add(f"{path}.npz holds the numbers, {path}.zip the run without them")
+            error.add(f"{path.with_suffix('.npz')} holds the numbers, {path} the run without them")
 
     def _pack_without_rollout(self) -> bytes:
         """Put the model and its run into a file; the rollout under way is left out, and all episodes begin anew."""

@@ -22,6 +22,8 @@ from sb3_ppo_scratch.errors import ArgumentError
 
 PREFIX = "rl_model"
 """rl_zoo3's name for models that are saved during a run."""
+FAULT_PREFIX = "fault"
+"""Begins the names of what is written when a fault ends a run."""
 
 
 def checkpoint_path(folder: Path, n_steps: int, prefix: str = PREFIX) -> Path:
@@ -38,27 +40,27 @@ def checkpoint_path(folder: Path, n_steps: int, prefix: str = PREFIX) -> Path:
     return folder / f"{prefix}_{n_steps}_steps.zip"
 
 
-def list_checkpoints(folder: Path, prefix: str = PREFIX) -> list[Path]:
+def list_checkpoints(folder: Path, *prefixes: str) -> list[Path]:
     """List the models of a folder that were saved during a run, with their runs or without.
 
     Args:
         folder: Where they lie.
-        prefix: Begins their names.
+        *prefixes: One of them begins their names; none: `PREFIX`.
 
     Returns:
         Them, from the last step to the first.
     """
-    named = [(re.fullmatch(rf"{re.escape(prefix)}_(\d+)_steps\.zip", path.name), path) for path in folder.glob("*.zip")]
-    found = sorted(((int(match[1]), path) for match, path in named if match), reverse=True)
+    named = rf"({'|'.join(map(re.escape, prefixes or (PREFIX,)))})_(\d+)_steps\.zip"
+    matches = [(re.fullmatch(named, path.name), path) for path in folder.glob("*.zip")]
+    found = sorted(((int(match[2]), path) for match, path in matches if match), reverse=True)
     return [path for _, path in found]
 
 
-def newest_checkpoint(folder: Path, prefix: str = PREFIX) -> tuple[Path, State]:
-    """Find the last checkpoint that is sound, and warn of those that are not.
+def newest_checkpoint(folder: Path) -> tuple[Path, State]:
+    """Find the last checkpoint that is sound, that of a fault included, and warn of those that are not.
 
     Args:
         folder: Where they lie.
-        prefix: Begins their names.
 
     Returns:
         The file, and its run's state.
@@ -68,7 +70,7 @@ def newest_checkpoint(folder: Path, prefix: str = PREFIX) -> tuple[Path, State]:
         CheckpointError: If a newer version of this project has written one of those that come into question.
     """
     damaged: list[str] = []
-    for path in list_checkpoints(folder, prefix):
+    for path in list_checkpoints(folder, PREFIX, FAULT_PREFIX):
         state = _read_if_sound(path, damaged)
         if state is not None:
             return path, state

@@ -67,6 +67,7 @@ def register_experiment_manager() -> None:
     refuse_unknown_keys(ExperimentManager)
     keep_policy_kwargs_while_searching(ExperimentManager)
     keep_policy_kwargs_of_loaded_trial(ExperimentManager)
+    keep_faults_beside_runs(ExperimentManager)
 
 
 @functools.cache
@@ -216,6 +217,25 @@ def algorithm_arguments(algorithm: str) -> set[str]:
 
     given_by_zoo = {"self", "env", "tensorboard_log", "seed", "verbose", "device", "_init_setup_model"}
     return set(inspect.signature(ALGOS[algorithm].__init__).parameters) - given_by_zoo
+
+
+def keep_faults_beside_runs(manager: Any) -> None:
+    """Let what is written when a fault ends a run lie in the run's folder.
+
+    Args:
+        manager: rl_zoo3's `ExperimentManager`.
+    """
+
+    def replacement(original: Callable[..., Any]) -> Callable[..., Any]:
+        def setup_experiment(self: Any) -> Any:
+            result = original(self)
+            if result is not None and self.algo in ALGORITHMS:
+                result[0].fault_folder = self.save_path
+            return result
+
+        return setup_experiment
+
+    _replace(manager, "setup_experiment", replacement)
 
 
 def keep_policy_kwargs_while_searching(manager: Any) -> None:

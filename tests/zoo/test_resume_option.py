@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch as th
+from gymnasium.envs.classic_control import CartPoleEnv
 from stable_baselines3 import PPO
 
 from sb3_ppo_scratch import PPOScratch
@@ -236,3 +237,29 @@ def test_plain_yaml_reads_what_rl_zoo3_writes_and_nothing_that_runs(tmp_path: Pa
     with pytest.raises(ValueError, match="holds no settings"):
         read_plain_yaml(path)
     assert not canary.exists()
+
+
+def test_a_run_that_a_fault_has_ended_goes_on_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    step, calls = CartPoleEnv.step, []
+
+    def failing_step(self: CartPoleEnv, action: Any) -> Any:
+        calls.append(0)
+        if len(calls) == 2500:
+            raise OSError("the simulator is gone")
+        return step(self, action)
+
+    monkeypatch.setattr(CartPoleEnv, "step", failing_step)
+    with pytest.raises(
+        OSError, match=r"^environment \d raised OSError: the simulator is gone; logs/.*CartPole-v1_1/fault_"
+    ):
+        train("CartPole-v1", "--eval-freq", "-1")
+    run = Path("logs", "ppo_scratch", "CartPole-v1_1")
+    [checkpoint] = run.glob("fault_*_steps.zip")
+    assert main(["train", "--resume", str(run)]) == 0
+    assert f"{checkpoint} was saved during a run, which goes on: step {checkpoint.stem.split('_')[1]}" in (
+        capsys.readouterr().out
+    )
+    assert PPOScratch.load(run / "CartPole-v1.zip").num_timesteps >= 12000
