@@ -62,6 +62,21 @@ def find_in_rollout(buffer: RolloutBuffer) -> Place | None:
     return Place(quantity, step, env_index)
 
 
+def place_in_turn(place: Place, lengths: NDArray[np.int64]) -> Place:
+    """Find a place in a buffer in which environments lie one behind the other.
+
+    Args:
+        place: It, as if there were one environment.
+        lengths: Steps of each environment, shape (n_envs,).
+
+    Returns:
+        The step and the environment that it is.
+    """
+    ends = np.cumsum(lengths)
+    env_index = int(np.searchsorted(ends, place.step, side="right"))
+    return Place(place.quantity, place.step - int(ends[env_index] - lengths[env_index]), env_index)
+
+
 def _bad_entries(array: NDArray[Any]) -> NDArray[np.bool_]:
     """Tell which entries, shape (n_steps, n_envs, ...), are not finite, shape (n_steps, n_envs)."""
     good: NDArray[np.bool_] = np.isfinite(array).reshape(*array.shape[:2], -1).all(axis=-1)

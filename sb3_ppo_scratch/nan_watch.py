@@ -7,12 +7,20 @@ writing down what led there (`scratch_algorithm.py`).
 import math
 from typing import Any
 
+import numpy as np
 import torch as th
+from numpy.typing import NDArray
 from stable_baselines3.common.buffers import RolloutBuffer
 
 from sb3_ppo_scratch.argument_checks import OnNan
 from sb3_ppo_scratch.errors import NotFiniteError
-from sb3_ppo_scratch.finite_checks import Place, find_in_observations, find_in_rollout, name_of_not_finite
+from sb3_ppo_scratch.finite_checks import (
+    Place,
+    find_in_observations,
+    find_in_rollout,
+    name_of_not_finite,
+    place_in_turn,
+)
 from sb3_ppo_scratch.updates.update import Figure, Update
 
 MOST_IN_A_ROW = 10
@@ -55,17 +63,20 @@ class NanWatch:
         self.n_left_out = 0
         """Minibatches, or 1 for the update."""
 
-    def check_rollout(self, buffer: RolloutBuffer, last_observations: Any) -> None:
+    def check_rollout(self, buffer: RolloutBuffer, lengths: NDArray[np.int64] | None, last_observations: Any) -> None:
         """Look at what the environments have returned and got.
 
         Args:
             buffer: A full buffer, as it was filled.
+            lengths: Steps of each environment, shape (n_envs,); None: they do not lie one behind the other.
             last_observations: What followed the last step, shape (n_envs, *shape), or a dict of such arrays.
 
         Raises:
             NotFiniteError: If an observation, reward or action is NaN or infinite.
         """
         place = find_in_rollout(buffer)
+        if place is not None and lengths is not None:
+            place = place_in_turn(place, lengths)
         env_index = find_in_observations(last_observations)
         if place is None and env_index is not None:
             place = Place("observation", buffer.buffer_size, env_index)

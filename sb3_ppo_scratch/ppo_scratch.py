@@ -277,7 +277,7 @@ class PPOScratch(ScratchAlgorithm):
         self._set_learning_rate(kl.rate_scale)
         settings, stats = self._read_settings(kl), UpdateStats()
         with self._watching(update) as watch:
-            watch.check_rollout(self.rollout_buffer, self._last_obs)
+            watch.check_rollout(self.rollout_buffer, self._lengths_in_buffer, self._last_obs)
             rollout = update.read(self.rollout_buffer, exact_kl=kl.is_exact)
             if rollout.why_kl_is_estimated and kl.is_exact:
                 self._warn_of_estimate(rollout.why_kl_is_estimated)

@@ -210,7 +210,7 @@ class ReinforceScratch(ScratchAlgorithm):
         settings, stats = self._read_settings(), UpdateStats()
         update = self._choose_update()
         with self._watching(update) as watch:
-            watch.check_rollout(self.rollout_buffer, self._last_obs)
+            watch.check_rollout(self.rollout_buffer, self._lengths_in_buffer, self._last_obs)
             for episodes in update.read(self.rollout_buffer).minibatches(self._minibatch_size):
                 figures = update.evaluate(episodes, settings)
                 watch.look("loss", figures.loss)

@@ -47,6 +47,7 @@ OF_A_RUN = (
     "_left_by",
     "_content",
     "_made_with",
+    "_lengths_in_buffer",
 )
 """Attributes that a checkpoint holds elsewhere, and a model's file does not."""
 
@@ -95,7 +96,7 @@ class ResumableRun(RolloutCollector):
         self._iteration, self._log_interval, self._callback = 0, 1, None
         self._to_resume, self._unfinished = None, None
         self._waiting, self._is_learning, self._is_between_steps = [], False, False
-        self._left_by, self._content, self._made_with = "", None, None
+        self._left_by, self._content, self._made_with, self._lengths_in_buffer = "", None, None, None
 
     def learn(
         self,

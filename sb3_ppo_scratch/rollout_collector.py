@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch as th
 from gymnasium import spaces
+from numpy.typing import NDArray
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -41,6 +42,8 @@ class RolloutCollector(OnPolicyAlgorithm):
 
     _unfinished: UnfinishedRollout | None
     """The rollout under way; as of the last time that something was done between steps."""
+    _lengths_in_buffer: NDArray[np.int64] | None
+    """`lengths` of what has filled the buffer."""
     _waiting: list[Callable[[], None]]
     """What is to be done when the step under way is complete."""
     _is_between_steps: bool
@@ -230,6 +233,7 @@ class RolloutCollector(OnPolicyAlgorithm):
             Values of the observations after the last step, shape (n_envs, 1).
         """
         values = actor.values(self._last_obs)
+        self._lengths_in_buffer = end.lengths
         end.finish(values if self._bootstraps else th.zeros_like(values), self._last_episode_starts)
         self._unfinished = None
         return values

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch as th
+from numpy.typing import NDArray
 from stable_baselines3.common.buffers import RolloutBuffer
 
 from sb3_ppo_scratch.rollout_buffers import read_filled_part, write_filled_part
@@ -36,6 +37,13 @@ class Step(NamedTuple):
 
 class RolloutEnd(Protocol):
     """Fills a rollout buffer until the rollout is complete."""
+
+    @property
+    def lengths(self) -> NDArray[np.int64] | None:
+        """How many steps of each environment lie in the buffer, one behind the other, shape (n_envs,).
+
+        None: they lie side by side.
+        """
 
     def is_complete(self) -> bool:
         """Tell whether no further step is needed."""
@@ -70,6 +78,10 @@ class AfterSteps:
     def __init__(self, rollout_buffer: RolloutBuffer, n_steps: int) -> None:
         rollout_buffer.reset()
         self._buffer, self._n_left = rollout_buffer, n_steps
+
+    @property
+    def lengths(self) -> None:
+        """None: environments lie side by side; see `RolloutEnd`."""
 
     def is_complete(self) -> bool:
         """Tell whether the buffer is full."""
@@ -119,6 +131,11 @@ class AfterEpisodes:
         self._lengths = np.zeros(n_envs, dtype=np.int64)
         self._steps: list[Step] = []
         self._last_end = 0
+
+    @property
+    def lengths(self) -> NDArray[np.int64] | None:
+        """Steps of each environment, shape (n_envs,); see `RolloutEnd`."""
+        return self._lengths
 
     def is_complete(self) -> bool:
         """Tell whether all episodes that count have ended."""

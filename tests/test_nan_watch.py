@@ -16,7 +16,14 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_ppo_scratch import PPOScratch, ReinforceScratch, scratch_algorithm
 from sb3_ppo_scratch.errors import NotFiniteError
-from sb3_ppo_scratch.finite_checks import find_in_observations, find_in_rollout, is_finite, name_of_not_finite
+from sb3_ppo_scratch.finite_checks import (
+    Place,
+    find_in_observations,
+    find_in_rollout,
+    is_finite,
+    name_of_not_finite,
+    place_in_turn,
+)
 from sb3_ppo_scratch.nan_watch import MOST_IN_A_ROW
 from tests.envs import EndingsEnv
 
@@ -316,3 +323,20 @@ def test_numbers_go_to_a_folder_of_their_own_if_nobody_says_where() -> None:
     model = small_model()
     with pytest.raises(NotFiniteError, match=r"/fault_32_steps\.npz holds the numbers"):
         model.learn(200, callback=AtRolloutEnd(lambda buffer: buffer.rewards.__setitem__((2, 0), np.nan), range(1)))
+
+
+@pytest.mark.parametrize(("at", "index", "step"), [(1, 0, 0), (4, 1, 3), (3, 2, 2)])
+def test_in_whole_episodes_too_the_environment_is_named(at: int, index: int, step: int, tmp_path: Path) -> None:
+    model = PPOScratch("MlpPolicy", faulty("reward", np.nan, at, index), n_episodes=5, n_steps=8, batch_size=12, seed=1)
+    model.fault_folder = tmp_path
+    with pytest.raises(NotFiniteError, match=rf"^the reward in step {step} of environment {index} is NaN"):
+        model.learn(1000)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_places_in_turn_are_those_of_the_definition(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(0, 4, 5)
+    rows = [(step, env_index) for env_index, length in enumerate(lengths) for step in range(length)]
+    found = [place_in_turn(Place("reward", row, 0), lengths) for row in range(len(rows))]
+    assert [(place.step, place.env_index) for place in found] == rows
