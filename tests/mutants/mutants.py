@@ -38,6 +38,7 @@ NETWORK_INPUTS = "tests/updates/test_network_inputs.py"
 EXACT_KL = "tests/updates/test_exact_kl.py"
 AUTOGRAD = "tests/updates/test_autograd.py"
 ADVANTAGES = "tests/test_advantages.py"
+FAULTS = "tests/vec_env/test_faults.py"
 NORMALIZER = "tests/test_observation_normalizer.py"
 ZIP = "tests/test_zip_compatibility.py"
 REGISTER = "tests/zoo/test_register.py"
@@ -288,8 +289,8 @@ ROLLOUTS_AND_ADVANTAGES = [
         (
             "actions-swapped",
             "actions swapped between environments",
-            "env.step(clipped_actions)",
-            "env.step(clipped_actions[::-1])",
+            "= step(clipped_actions)",
+            "= step(clipped_actions[::-1])",
         ),
         (
             "actions-not-clipped",
@@ -506,8 +507,8 @@ UPDATES = [
         "gradient-clipping-ignored",
         "gradient clipping ignored",
         f"{OURS}.updates.autograd",
-        "check_gradient(th.nn.utils.clip_grad_norm_(self.policy.parameters(), settings.max_grad_norm))",
-        "pass",
+        "return th.nn.utils.clip_grad_norm_(self.policy.parameters(), settings.max_grad_norm)",
+        "return th.zeros(())",
     ),
     Mutant(
         "gradients-clipped-one-by-one",
@@ -618,8 +619,8 @@ UPDATES = [
         (
             "flat-gradient-clipping-ignored",
             "gradient clipping ignored (flat memory)",
-            "check_gradient(self._memory.parameters.clip_gradient(settings.max_grad_norm))",
-            "pass",
+            "return self._memory.parameters.clip_gradient(settings.max_grad_norm)",
+            "return th.zeros(())",
         ),
         (
             "samples-mixed",
@@ -791,12 +792,6 @@ UPDATES = [
             "short gradients lengthened to max_grad_norm (closed form)",
             "if norm + NORM_EPSILON > settings.max_grad_norm:",
             "if True:",
-        ),
-        (
-            "nan-in-a-part-of-the-gradient",
-            "NaN in the gradient's norm passes unnoticed (closed form)",
-            "if not math.isfinite(norm):",
-            "if False:",
         ),
         (
             "closed-form-gradients-not-attached",
@@ -1377,9 +1372,9 @@ UPDATES = [
         "last-minibatch-dropped",
         "the short last minibatch dropped (loop)",
         f"{OURS}.ppo_scratch",
-        "for index, minibatch in enumerate(rollout.minibatches(self._minibatch_size)):\n            try",
+        "for index, minibatch in enumerate(rollout.minibatches(self._minibatch_size)):\n            watch",
         "for index, minibatch in enumerate(rollout.minibatches(self._minibatch_size)):\n"
-        "            if len(minibatch.returns) < self.batch_size:\n                continue\n            try",
+        "            if len(minibatch.returns) < self.batch_size:\n                continue\n            watch",
     ),
 ]
 
@@ -2227,10 +2222,22 @@ NOT_FINITE = [
         "nan_watch",
         (NAN_WATCH,),
         (
-            "losses-not-looked-at",
-            "a loss that is NaN passes",
-            "if not math.isfinite(float(figures.loss)):",
-            "if False:",
+            "figures-not-looked-at",
+            "losses and gradients that are NaN pass",
+            "elif not math.isfinite(float(figure)):",
+            "elif False:",
+        ),
+        (
+            "first-unread-named",
+            "the first minibatch is named, not the first bad one (GPU)",
+            "if not is_finite:",
+            "if not figures.isfinite().all():",
+        ),
+        (
+            "rows-taken-for-steps",
+            "in rollouts of whole episodes, rows are taken for steps",
+            "place = place_in_turn(place, lengths)",
+            "pass",
         ),
         ("bad-update-kept", "a bad update is not taken back", "        self.update.restore(self._before)\n", ""),
         ("left-out-for-ever", "what is bad for ever is left out for ever", "self.n_in_a_row += 1", "pass"),
@@ -2242,16 +2249,6 @@ NOT_FINITE = [
         ("large-sums-bad", "large numbers count as infinite", " or np.isfinite(array).all())", ")"),
     ),
     *mistakes_in(
-        "updates.autograd",
-        (NAN_WATCH,),
-        (
-            "bad-gradients-followed",
-            "gradients that are NaN are followed",
-            "if not math.isfinite(norm.item()):",
-            "if False:",
-        ),
-    ),
-    *mistakes_in(
         "resumable_run",
         (NAN_WATCH,),
         (
@@ -2260,6 +2257,68 @@ NOT_FINITE = [
             "        self._unfinished = None\n        self._last",
             "        self._last",
         ),
+    ),
+]
+ENVIRONMENT_FAULTS = [
+    *mistakes_in(
+        "vec_env.observation_rows",
+        (FAULTS,),
+        (
+            "shapes-not-looked-at",
+            "observations of another shape are repeated",
+            "if array.shape == shape and keeps",
+            "if keeps",
+        ),
+        (
+            "types-not-looked-at",
+            "fractions are cut off",
+            "and keeps_its_numbers(array, dtype)",
+            "and array.dtype.kind in 'biuf'",
+        ),
+    ),
+    *mistakes_in(
+        "vec_env.faults",
+        (FAULTS,),
+        (
+            "workers-not-ended",
+            "workers of which one is lost are not ended",
+            "    env.waiting, env.closed = False, True\n",
+            "",
+        ),
+        ("other-worker-named", "the last lost worker is named", "lost[0]} {describe", "lost[-1] - 1} {describe"),
+        ("last-environment-named", "no environment is named", 'frame.f_locals.get("env_idx")', "None"),
+    ),
+    *mistakes_in(
+        "vec_env.guard",
+        (FAULTS,),
+        ("deaths-not-noticed", "the death of a forked worker is waited for", "raise EOFError", "continue"),
+        ("observations-left-checked", "environments stay changed", 'vars(inner).pop("_save_obs", None)', "pass"),
+    ),
+    *mistakes_in(
+        "vec_env.bad_reward",
+        (FAULTS,),
+        (
+            "rewards-not-named",
+            "a reward that is no number is not named",
+            'getattr(owner, "unwrapped", None) is not owner',
+            "False",
+        ),
+    ),
+    *mistakes_in(
+        "errors",
+        (FAULTS,),
+        (
+            "own-type-lost",
+            "the type of an environment's error is lost",
+            "type(cls.__name__, (cls, type(error))",
+            "type(cls.__name__, (cls,)",
+        ),
+        ("own-attributes-lost", "its attributes are lost", "vars(error), env_index", "{}, env_index"),
+    ),
+    *mistakes_in(
+        "vec_env.worker_pool",
+        (FAULTS,),
+        ("hung-workers-not-ended", "hung workers are not ended", "            self.processes[worker].kill()\n", ""),
     ),
 ]
 UNTRUSTED_FILES = [
@@ -2358,6 +2417,7 @@ MUTANTS = (
     *EVIDENCE,
     *RELIABILITY,
     *NOT_FINITE,
+    *ENVIRONMENT_FAULTS,
     *UNTRUSTED_FILES,
 )
 """Every mistake, in the order in which they are planted."""
