@@ -56,7 +56,10 @@ def _distance(one: np.ndarray | None, other: np.ndarray | None) -> float:
     """Find the largest absolute difference of two arrays; infinity if there is none."""
     if one is None or other is None or one.shape != other.shape:
         return np.inf
-    difference = np.abs(one.astype(np.float64) - other.astype(np.float64)).max(initial=0.0)
+    try:
+        difference = np.abs(one.astype(np.float64) - other.astype(np.float64)).max(initial=0.0)
+    except ValueError:  # words
+        return np.inf
     return np.inf if np.isnan(difference) else float(difference)
 
 
@@ -85,14 +88,14 @@ def figures_of_log(*parts: Path) -> Figures:
         *parts: The files of one run, the first first.
 
     Returns:
-        Each cell that is not empty, under its row and column.
+        Each cell that is not empty, as text, under its row and column.
     """
     rows: list[dict[str, str]] = []
     for path in parts:
         with path.open(newline="") as file:
             rows += csv.DictReader(file)
     return {
-        f"{index}: {column}": np.asarray(float(cell))
+        f"{index}: {column}": np.asarray(cell)
         for index, row in enumerate(rows)
         for column, cell in row.items()
         if cell and not column.startswith("time/")

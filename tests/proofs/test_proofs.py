@@ -65,6 +65,10 @@ def test_logs_are_compared_cell_by_cell_but_for_times(tmp_path: Path) -> None:
     second.write_text("time/fps,b,a\n8,5,0.1\n")
     assert compare(figures_of_log(whole), figures_of_log(first, second)) == Comparison(3, [], 0.0)
     assert compare(figures_of_log(whole), figures_of_log(first)).differing == ["1: a", "1: b"]
+    second.write_text("b,a\nearly stop,0.125\n")
+    assert compare(figures_of_log(whole), figures_of_log(first, second)) == Comparison(3, ["1: a", "1: b"], np.inf)
+    second.write_text("b,a\n5,0.125\n")
+    assert compare(figures_of_log(whole), figures_of_log(first, second)) == Comparison(3, ["1: a"], 0.025)
 
 
 def test_episodes_are_compared_but_for_their_times(tmp_path: Path) -> None:
