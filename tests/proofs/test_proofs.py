@@ -60,15 +60,15 @@ def test_a_missing_array_is_a_difference() -> None:
 
 def test_logs_are_compared_cell_by_cell_but_for_times(tmp_path: Path) -> None:
     whole, first, second = (tmp_path / f"{name}.csv" for name in ("whole", "first", "second"))
-    whole.write_text("time/fps,a,b\n1,2,\n3,0.1,5\n")
+    whole.write_text("time/fps,a,b\n1,2,\n3,0.5,5\n")
     first.write_text("a,time/fps\n2,7\n")
-    second.write_text("time/fps,b,a\n8,5,0.1\n")
+    second.write_text("time/fps,b,a\n8,5,0.5\n")
     assert compare(figures_of_log(whole), figures_of_log(first, second)) == Comparison(3, [], 0.0)
     assert compare(figures_of_log(whole), figures_of_log(first)).differing == ["1: a", "1: b"]
-    second.write_text("b,a\nearly stop,0.125\n")
+    second.write_text("b,a\nearly stop,0.75\n")
     assert compare(figures_of_log(whole), figures_of_log(first, second)) == Comparison(3, ["1: a", "1: b"], np.inf)
-    second.write_text("b,a\n5,0.125\n")
-    assert compare(figures_of_log(whole), figures_of_log(first, second)) == Comparison(3, ["1: a"], 0.025)
+    second.write_text("b,a\n5,0.75\n")
+    assert compare(figures_of_log(whole), figures_of_log(first, second)) == Comparison(3, ["1: a"], 0.25)
 
 
 def test_episodes_are_compared_but_for_their_times(tmp_path: Path) -> None:
