@@ -13,7 +13,12 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
 from sb3_ppo_scratch.checkpoints.callback_states import read_callbacks, write_callbacks
-from sb3_ppo_scratch.checkpoints.environment_states import begin_anew, read_environments, write_environments
+from sb3_ppo_scratch.checkpoints.environment_states import (
+    begin_anew,
+    read_environments,
+    warn_of_losses,
+    write_environments,
+)
 from sb3_ppo_scratch.checkpoints.made_with import read_record
 from sb3_ppo_scratch.checkpoints.random_states import read_random_states, write_random_states
 from sb3_ppo_scratch.checkpoints.state_tree import State, is_state
@@ -38,7 +43,7 @@ PENDING = ("name_to_value", "name_to_count", "name_to_excluded")
 
 
 def read_run(model: Any, callback: BaseCallback | None, seed: int | None) -> State:
-    """Read the state of a run.
+    """Read the state of a run, and say once what its environments keep and no checkpoint holds.
 
     Args:
         model: The algorithm, between two steps.
@@ -48,6 +53,7 @@ def read_run(model: Any, callback: BaseCallback | None, seed: int | None) -> Sta
     Returns:
         The state.
     """
+    warn_of_losses(model.env)
     return {
         "made_with": read_record(model),
         "log_folder": log_folder(model),

@@ -13,6 +13,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
+from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import (
     BaseCallback,
@@ -23,6 +24,7 @@ from stable_baselines3.common.callbacks import (
 )
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import KVWriter, Logger
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecFrameStack, VecMonitor, VecNormalize
 
@@ -298,6 +300,51 @@ def test_evaluations_go_on_too(tmp_path: Path) -> None:
     assert one.n_calls == other.n_calls
     assert one.best_mean_reward == other.best_mean_reward
     assert one.last_mean_reward == other.last_mean_reward
+
+
+def normalised(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    """One whose returns, and what is seen of it, depend on all episodes before."""
+    return Monitor(NormalizeReward(NormalizeObservation(env)))
+
+
+def evaluated(env_id: str) -> VecEnv:
+    """Two of them."""
+    env = DummyVecEnv([lambda: normalised(gym.make(env_id))] * 2)
+    env.seed(7)
+    return env
+
+
+@pytest.mark.parametrize(
+    ("make", "make_evaluated"),
+    [
+        pytest.param(cart_poles, partial(evaluated, "CartPole-v1"), id="wrappers"),
+        pytest.param(landers, partial(evaluated, "LunarLander-v3"), id="of-what-cannot-be-read"),
+        pytest.param(
+            cart_poles,
+            lambda: VecMonitor(VecNormalize(DummyVecEnv([partial(gym.make, "CartPole-v1")] * 2))),
+            id="around-several",
+        ),
+        pytest.param(
+            partial(make_vec_env, ReadableCounter, N_ENVS, seed=5), lambda: normalised(ReadableCounter()), id="single"
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Training and eval env are not of the same type")
+def test_what_environments_keep_from_one_evaluation_to_the_next_goes_on(
+    make: Make, make_evaluated: Callable[[], Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "run.zip"
+
+    def callbacks(log: str) -> list[BaseCallback]:
+        arguments = {"eval_freq": 9, "n_eval_episodes": 3, "log_path": str(tmp_path / log), "verbose": 0}
+        return [SaveAt(20, path), EvalCallback(make_evaluated(), **arguments)]
+
+    undisturbed, after = callbacks("undisturbed"), callbacks("resumed")
+    PPOScratch("MlpPolicy", make(), n_steps=N_STEPS, seed=1).learn(TOTAL, callback=undisturbed)
+    PPOScratch.load_checkpoint(path, env=make()).resume(after)
+    evaluations = [np.load(tmp_path / name / "evaluations.npz") for name in ("undisturbed", "resumed")]
+    assert len(evaluations[0]["results"]) == 7
+    np.testing.assert_array_equal(evaluations[1]["results"], evaluations[0]["results"])
 
 
 def test_other_callbacks_are_named(tmp_path: Path) -> None:
