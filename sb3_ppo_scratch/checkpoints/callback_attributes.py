@@ -65,7 +65,7 @@ def sort_attributes(callback: BaseCallback) -> Attributes:
         if name in NOT_KEPT or id(value) in of_run:
             continue
         if is_state(value):
-            if not _stays_as_given(name, value, given):
+            if not stays_as_given(name, value, given):
                 values[name] = value
             continue
         for place, leaf in _leaves(name, value):
@@ -89,8 +89,17 @@ def _vectorised(value: Any) -> VecEnv | None:
         return None
 
 
-def _stays_as_given(name: str, value: State, given: set[str]) -> bool:
-    """Tell whether a new callback's attribute stays: text that its constructor was given, or that is a path."""
+def stays_as_given(name: str, value: State, given: set[str]) -> bool:
+    """Tell whether a new callback's attribute stays: text that its constructor was given, or that is a path.
+
+    Args:
+        name: The attribute's.
+        value: Another callback's.
+        given: What the constructor is given, by name.
+
+    Returns:
+        Whether it does.
+    """
     return isinstance(value, str) and (name in given or "/" in value or "\\" in value)
 
 

@@ -12,7 +12,12 @@ from weakref import WeakValueDictionary
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback, ProgressBarCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_ppo_scratch.checkpoints.callback_attributes import callbacks_below, constructor_arguments, sort_attributes
+from sb3_ppo_scratch.checkpoints.callback_attributes import (
+    callbacks_below,
+    constructor_arguments,
+    sort_attributes,
+    stays_as_given,
+)
 from sb3_ppo_scratch.checkpoints.environment_states import (
     OtherEnvironmentsError,
     read_environments,
@@ -131,12 +136,13 @@ def _warn_of_others(new: list[str], missing: list[str], changed: list[str]) -> N
 def _write(callback: Any, state: State) -> list[str]:
     """Give one callback what another has kept, and say which arguments of its constructor that changes."""
     given, before = constructor_arguments(type(callback)), vars(callback).copy()
+    values = {name: value for name, value in state["values"].items() if not stays_as_given(name, value, given)}
     changed = [
         f"`{name}` of {type(callback).__name__} is {reprlib.repr(value)}, not {reprlib.repr(before[name])}"
-        for name, value in state["values"].items()
+        for name, value in values.items()
         if name in given and name in before and not _are_same(before[name], value)
     ]
-    vars(callback).update(state["values"])
+    vars(callback).update(values)
     for place, env in sort_attributes(callback).environments.items():
         if place in state["environments"]:
             _write_environments(env, state["environments"][place], f"`{place}` of {type(callback).__name__}")

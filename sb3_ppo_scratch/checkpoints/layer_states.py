@@ -150,8 +150,9 @@ def write_layers(layers: Sequence[Any], states: Sequence[State]) -> None:
         states: What `read_layers` has read of layers like these.
     """
     for layer, state in zip(layers, states, strict=True):
-        for name, value in state["attributes"].items():
-            setattr(layer, name, _restored(getattr(layer, name, None), value))
+        for name in kept_attributes(layer):
+            if name in state["attributes"]:
+                setattr(layer, name, _restored(getattr(layer, name), state["attributes"][name]))
         if has_own(layer):
             layer.set_state(state["own"])
         if isinstance(layer, RecordVideo | VecVideoRecorder):

@@ -106,7 +106,7 @@ def write_run(model: Any, callback: BaseCallback, state: State) -> None:
         callback: The outermost callback.
         state: What `read_run` has read.
     """
-    vars(model).update(state["counters"])
+    vars(model).update({name: value for name, value in state["counters"].items() if name in COUNTERS})
     for name in EPISODES:
         setattr(model, name, deque(state["episodes"][name], maxlen=getattr(model, name).maxlen))
     write_environments(model.env, state["environments"])

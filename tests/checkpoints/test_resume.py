@@ -31,6 +31,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv,
 from sb3_ppo_scratch import PPOScratch, ReinforceScratch
 from sb3_ppo_scratch.callbacks import SaveCheckpoints
 from sb3_ppo_scratch.checkpoints.checkpoint_file import CheckpointError, holds_run
+from sb3_ppo_scratch.checkpoints.tensorboard_log import continue_log
 from sb3_ppo_scratch.scratch_algorithm import ScratchAlgorithm
 from sb3_ppo_scratch.vec_env import ShardedVecEnv
 from sb3_ppo_scratch.wrappers import ScaleReward
@@ -619,6 +620,26 @@ def test_checkpoints_of_the_same_step_are_one(tmp_path: Path) -> None:
     model.learn(TOTAL, callback=[SaveAt(20, first), SaveAt(20, second), SaveAt(30, tmp_path / "later.zip")])
     assert first.read_bytes() == second.read_bytes()
     assert len(begun) == 2
+
+
+def test_a_checkpoint_from_elsewhere_sets_nothing_but_what_runs_keep(tmp_path: Path) -> None:
+    small_model().learn(TOTAL, callback=SaveAt(20, tmp_path / "run.zip"))
+    env, callback = cart_poles(), SaveAt(20, None)
+    loaded = PPOScratch.load_checkpoint(tmp_path / "run.zip", env=env, device="cpu", trusted=False)
+    state, elsewhere = loaded._to_resume, str(tmp_path / "elsewhere")
+    state["counters"]["fault_folder"] = elsewhere
+    state["environments"]["environments"][0]["states"][0]["attributes"]["results_writer"] = elsewhere
+    state["callbacks"][0]["values"]["path"] = elsewhere
+    loaded.resume(callback)
+    assert loaded.fault_folder is None
+    assert callback.path is None
+    assert env.get_attr("results_writer") == [None] * N_ENVS
+
+
+@pytest.mark.parametrize("folder", ["..", "../elsewhere", "/elsewhere", "a/b"])
+def test_a_log_goes_on_below_the_folder_of_logs_only(folder: str, tmp_path: Path) -> None:
+    assert not continue_log(small_model(tensorboard_log=str(tmp_path)), folder)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_file_of_another_algorithm_is_named(tmp_path: Path) -> None:

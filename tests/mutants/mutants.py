@@ -2013,6 +2013,7 @@ RELIABILITY = [
             'getattr(model.logger, name).update(state["log"][name])',
             "pass",
         ),
+        ("any-attribute-set", "a checkpoint sets whatever it names", " if name in COUNTERS}", "}"),
         (
             "episodes-forgotten",
             "means over episodes begin anew on resuming",
@@ -2026,7 +2027,7 @@ RELIABILITY = [
         (
             "environments-not-restored",
             "environments begin anew where their state was read",
-            "setattr(layer, name, _restored(getattr(layer, name, None), value))",
+            'setattr(layer, name, _restored(getattr(layer, name), state["attributes"][name]))',
             "pass",
         ),
         (
