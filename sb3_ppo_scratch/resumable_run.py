@@ -18,7 +18,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
 from sb3_ppo_scratch.checkpoints.checkpoint_file import pack, read_checkpoint, write_safely
-from sb3_ppo_scratch.checkpoints.environment_states import begin_anew, read_what_answers, why_unreadable
+from sb3_ppo_scratch.checkpoints.environment_states import begin_anew, why_unreadable
 from sb3_ppo_scratch.checkpoints.folder import FAULT_PREFIX, checkpoint_path
 from sb3_ppo_scratch.checkpoints.made_with import check_record, read_record
 from sb3_ppo_scratch.checkpoints.run_state import draw_seed, read_companions, read_run, write_companions, write_run
@@ -253,7 +253,7 @@ class ResumableRun(RolloutCollector):
         """Put the model and its run into a file; the rollout under way is left out, and all episodes begin anew."""
         self._unfinished = None
         self._last_episode_starts = np.ones(self.n_envs, dtype=bool)
-        return self._pack(read_run(self, self._callback, draw_seed(), read_environments=read_what_answers))
+        return self._pack(read_run(self, self._callback, draw_seed(), may_be_lost=True))
 
     def _learn_from_rollouts(self, callback: BaseCallback) -> None:
         """Do so until the total is reached, or a callback ends it; the first rollout may be one that was under way."""

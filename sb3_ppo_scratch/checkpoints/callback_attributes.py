@@ -17,7 +17,7 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from sb3_ppo_scratch.checkpoints.layer_states import vec_envs
 from sb3_ppo_scratch.checkpoints.state_tree import PLAIN, State, is_state
@@ -39,7 +39,7 @@ class Attributes(NamedTuple):
 
     values: dict[str, State]
     """What is kept, by attribute."""
-    environments: dict[str, gym.Env[Any, Any] | VecEnv]
+    environments: dict[str, VecEnv]
     """Its own environments, by attribute and place in it (`envs[0]`)."""
     lost: tuple[str, ...]
     """Attributes with something that cannot be kept."""
@@ -58,31 +58,48 @@ def sort_attributes(callback: BaseCallback) -> Attributes:
         Its attributes.
     """
     values: dict[str, State] = {}
-    environments: dict[str, gym.Env[Any, Any] | VecEnv] = {}
+    environments: dict[str, VecEnv] = {}
     lost: dict[str, None] = {}
     given, of_run = constructor_arguments(type(callback)), _ids_of_run(vars(callback).get("model"))
     for name, value in vars(callback).items():
         if name in NOT_KEPT or id(value) in of_run:
             continue
         if is_state(value):
-            if not _stays_as_given(name, value, given):
+            if not stays_as_given(name, value, given):
                 values[name] = value
             continue
         for place, leaf in _leaves(name, value):
-            if isinstance(leaf, gym.Env | VecEnv):
-                environments[place] = leaf
-            elif id(leaf) not in of_run and not _is_without_state(leaf):
+            if id(getattr(leaf, "unwrapped", leaf)) in of_run or _is_without_state(leaf):
+                continue
+            env = _vectorised(leaf)
+            if env is None:
                 lost[name] = None
-    return Attributes(values, _without(environments, of_run), tuple(lost))
+            else:
+                environments[place] = env
+    return Attributes(values, environments, tuple(lost))
 
 
-def _without(environments: dict[str, gym.Env[Any, Any] | VecEnv], of_run: set[int]) -> dict[str, Any]:
-    """Leave out environments that are the run's own."""
-    return {place: env for place, env in environments.items() if id(env.unwrapped) not in of_run}
+def _vectorised(value: Any) -> VecEnv | None:
+    """Look at a single environment as SB3 does: as at several; None: it is none, or one that SB3 could not play in."""
+    if isinstance(value, VecEnv):
+        return value
+    try:
+        return DummyVecEnv([lambda: value]) if isinstance(value, gym.Env) else None
+    except (AttributeError, TypeError):  # no spaces, or observations without a shape
+        return None
 
 
-def _stays_as_given(name: str, value: State, given: set[str]) -> bool:
-    """Tell whether a new callback's attribute stays: text that its constructor was given, or that is a path."""
+def stays_as_given(name: str, value: State, given: set[str]) -> bool:
+    """Tell whether a new callback's attribute stays: text that its constructor was given, or that is a path.
+
+    Args:
+        name: The attribute's.
+        value: Another callback's.
+        given: What the constructor is given, by name.
+
+    Returns:
+        Whether it does.
+    """
     return isinstance(value, str) and (name in given or "/" in value or "\\" in value)
 
 
@@ -147,6 +164,6 @@ def _ids_of_run(model: Any) -> set[int]:
     layers = [] if env is None else vec_envs(env)
     owners = [model, *layers, *filter(None, [getattr(model, "rollout_buffer", None)])]
     parts = [*owners, *(part for owner in owners for part in vars(owner).values())]
-    parts += [env.unwrapped for layer in layers for env in getattr(layer, "envs", ())]
+    parts += [each.unwrapped for layer in layers for each in getattr(layer, "envs", ())]
     parts += [*model.policy.modules(), *model.policy.parameters(), model.policy.optimizer]
     return {id(part) for part in parts if not isinstance(part, (*PLAIN, np.generic, tuple))}

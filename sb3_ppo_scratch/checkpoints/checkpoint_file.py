@@ -15,11 +15,13 @@ import re
 import secrets
 import time
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sb3_ppo_scratch.checkpoints.state_tree import State, StateError, decode, encode
 from sb3_ppo_scratch.errors import ArgumentError
+from sb3_ppo_scratch.zip_members import UnsafeFileError, read_members, write_members
 
 FORMAT, VERSION = "sb3-ppo-scratch run", 1
 STATE, ARRAYS = "sb3_ppo_scratch/run.json", "sb3_ppo_scratch/arrays.bin"
@@ -74,7 +76,7 @@ def pack(model: bytes, state: State) -> bytes:
             )
         archive.writestr(ARRAYS, arrays)
         archive.writestr(STATE, run)
-        archive.comment = DIGEST + hashlib.sha256(run).hexdigest().encode()
+        archive.comment = _seal(run)
     return file.getvalue()
 
 
@@ -107,70 +109,51 @@ def unpack(file: bytes) -> State:
         CheckpointError: If it has been written by a newer version.
     """
     try:
-        run, others = _open(file)
-    except CheckpointError:
-        raise
-    except Exception as error:  # zipfile raises a dozen kinds for damaged files
-        raise DamagedCheckpointError(f"no sound zip file: {error or type(error).__name__}") from error
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in others.items()}
-    if digests != run.get("sha256") or ARRAYS not in others or not isinstance(run.get("state"), str):
+        members = read_members(file)
+    except UnsafeFileError as error:
+        raise DamagedCheckpointError(str(error)) from error
+    run = _run_of(members, file)
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in members.items() if name != STATE}
+    if digests != run.get("sha256") or ARRAYS not in members or not isinstance(run.get("state"), str):
         raise DamagedCheckpointError("its members are not those that were written")
     try:
-        return decode(run["state"], others[ARRAYS])
+        return decode(run["state"], members[ARRAYS])
     except StateError as error:
         raise DamagedCheckpointError(str(error)) from error
 
 
-def _open(file: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Read `run.json`, as far as it is understood, and all other members.
+def _run_of(members: Mapping[str, bytes], file: bytes) -> dict[str, Any]:
+    """Read `run.json`, once it has turned out to be the one that the zip's comment, which ends the file, speaks of.
 
     Raises:
-        CheckpointError: If it is damaged or of another kind; anything that `zipfile` raises if it is no zip.
-    """
-    with zipfile.ZipFile(io.BytesIO(file)) as archive:
-        _check_members(archive, len(file))
-        run = json.loads(_read_run(archive))
-        if run["format"] != FORMAT or not isinstance(run["version"], int):
-            raise DamagedCheckpointError(f"no state of a run: format {run['format']!r}")
-        if run["version"] > VERSION:
-            raise CheckpointError(
-                f"it was written in format {run['version']} by a newer sb3-ppo-scratch; this one reads up to "
-                f"{VERSION}: install the newer one."
-            )
-        return run, {name: archive.read(name) for name in archive.namelist() if name != STATE}
-
-
-def _check_members(archive: zipfile.ZipFile, size: int) -> None:
-    """Refuse files that would take more memory than they have bytes, or hold a name twice.
-
-    Raises:
-        DamagedCheckpointError: If it is such a file.
-    """
-    names = archive.namelist()
-    if len(set(names)) < len(names):
-        raise DamagedCheckpointError("a member is there twice")
-    members = archive.infolist()
-    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        raise DamagedCheckpointError("a member is compressed, which neither SB3 nor this project does")
-    if sum(member.file_size for member in members) > size:
-        raise DamagedCheckpointError("its members are larger than the file")
-
-
-def _read_run(archive: zipfile.ZipFile) -> bytes:
-    """Read `run.json`, and check it against the zip's comment.
-
-    Raises:
-        DamagedCheckpointError: If they disagree.
+        DamagedCheckpointError: If it is not, or of another kind.
         NoRunError: If there is none.
+        CheckpointError: If it has been written by a newer version.
     """
-    if STATE not in archive.namelist():
+    if STATE not in members:
         raise NoRunError("it holds a model, but no run that could go on; learn from it by `load` and `learn`.")
-    if archive.getinfo(STATE).file_size > LARGEST_STATE:
+    if len(members[STATE]) > LARGEST_STATE:
         raise DamagedCheckpointError("its state is too large")
-    run = archive.read(STATE)
-    if archive.comment != DIGEST + hashlib.sha256(run).hexdigest().encode():
+    if not file.endswith(_seal(members[STATE])):
         raise DamagedCheckpointError("its state is not the one that was written")
-    return run
+    try:
+        run = json.loads(members[STATE])
+        kind, version = run["format"], run["version"]
+    except Exception as error:  # whoever wants to do harm can make the comment fit anything
+        raise DamagedCheckpointError(f"no state of a run: {error or type(error).__name__}") from error
+    if kind != FORMAT or not isinstance(version, int):
+        raise DamagedCheckpointError(f"no state of a run: format {kind!r}")
+    if version > VERSION:
+        raise CheckpointError(
+            f"it was written in format {version} by a newer sb3-ppo-scratch; this one reads up to {VERSION}: install "
+            "the newer one."
+        )
+    return dict(run)
+
+
+def _seal(run: bytes) -> bytes:
+    """Make the zip's comment from `run.json`."""
+    return DIGEST + hashlib.sha256(run).hexdigest().encode()
 
 
 def read_checkpoint(path: Path) -> tuple[bytes, State]:
@@ -218,14 +201,13 @@ def without_run(file: bytes) -> bytes:
         file: A whole checkpoint.
 
     Returns:
-        The same without what is not SB3's.
+        The same without what a run adds.
+
+    Raises:
+        UnsafeFileError: If it is damaged.
     """
-    left = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(file)) as archive, zipfile.ZipFile(left, "w") as plain:
-        for member in archive.infolist():
-            if member.filename not in OWN_MEMBERS:
-                plain.writestr(member, archive.read(member))
-    return left.getvalue()
+    members = read_members(file)
+    return write_members({name: content for name, content in members.items() if name not in OWN_MEMBERS})
 
 
 def write_safely(path: Path, content: bytes) -> None:

@@ -5,7 +5,6 @@ environments in this process and in workers. What is not: the state of single la
 becomes of an episode that is cut because its environment cannot be read (`run_state.py`).
 """
 
-import re
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -18,27 +17,50 @@ from sb3_ppo_scratch.checkpoints.layer_states import (
     Survey,
     has_own,
     let_episode_end,
+    name_environment,
     name_with_own,
-    read,
     read_environment,
-    survey,
+    read_layers,
     survey_environment,
+    survey_layers,
     vector_layers,
-    write,
     write_environment,
+    write_layers,
 )
-from sb3_ppo_scratch.checkpoints.random_states import make_generator, read_generator
 from sb3_ppo_scratch.checkpoints.reach import NO_SUCH_QUESTION, call_with_environment
-from sb3_ppo_scratch.checkpoints.state_tree import State
+from sb3_ppo_scratch.checkpoints.state_tree import State, is_state
 from sb3_ppo_scratch.errors import ArgumentError
 
 GENERATOR = "np_random"
 BARE = "environment in no wrapper"
 BARE_WITH_OWN = name_with_own(BARE)
-GYMNASIUMS_NAME = r"<([^<>]+?)(?: instance|<[^<>]+>)>"
-"""How Gymnasium describes an environment in no wrapper."""
-_WARNED_OF: WeakSet[VecEnv] = WeakSet()
-"""Environments of which it has been said what is lost."""
+MONITORED = "episode_times"
+"""What of all layers only SB3's `Monitor`, and what inherits from it, keeps: a number for each episode."""
+_LOOKED_AT: WeakSet[VecEnv] = WeakSet()
+"""Environments of which it has been said what is lost, if anything is."""
+
+
+class OtherEnvironmentsError(ArgumentError):
+    """Environments that are not made as those whose state is to be written into them."""
+
+
+def name_environments(env: VecEnv) -> str:
+    """Name environments.
+
+    Args:
+        env: The environments.
+
+    Returns:
+        The id that Gymnasium has made the first by; without one, its class's name.
+    """
+    try:
+        name = call_with_environment(env, 0, name_environment)
+        if name is not None:
+            return str(name)
+        described = str(env.env_method("__str__", indices=0)[0])
+    except Exception:  # noqa: BLE001 # no single environments to ask; one's own VecEnv may say so in any way
+        return str(getattr(env.unwrapped, "env_id", type(env.unwrapped).__name__))
+    return described.rstrip(">").split("<")[-1].removesuffix(" instance")  # as Gymnasium puts it
 
 
 def why_unreadable(env: VecEnv) -> str:
@@ -53,27 +75,55 @@ def why_unreadable(env: VecEnv) -> str:
     return _list(name for each in _survey(env) for name in each.unreadable)
 
 
-def read_environments(env: VecEnv) -> State:
-    """Read the state of environments, of those that cannot be read what outlives a reset.
-
-    The first time it warns of what is unknown and may keep something beyond a reset.
+def what_is_lost(env: VecEnv) -> str:
+    """Say what of environments no checkpoint holds, and no reset makes anew.
 
     Args:
         env: The environments.
 
     Returns:
-        Their state; in it, as `["attributes"]["episode_returns"]`, what each environment's `Monitor` has written down.
+        The layers that are unknown, have no `get_state` and `set_state`, and may keep something beyond a reset; empty
+        if there are none.
+    """
+    return _list(name for each in _survey(env) for name in each.forgetful)
+
+
+def warn_of_losses(env: VecEnv) -> None:
+    """Say once what is lost at resume.
+
+    Args:
+        env: The environments.
+    """
+    if env.unwrapped in _LOOKED_AT:
+        return
+    _LOOKED_AT.add(env.unwrapped)
+    lost = what_is_lost(env)
+    if lost:
+        warnings.warn(
+            f"These layers of the environments have no get_state and set_state: what they keep beyond a reset is lost "
+            f"at resume: {lost}.",
+            stacklevel=2,
+        )
+
+
+def read_environments(env: VecEnv) -> State:
+    """Read the state of environments; of those that cannot be read, what outlives a reset, and their generators.
+
+    Args:
+        env: The environments.
+
+    Returns:
+        Their state. Parts of it are the environments' own: it is to be written before they go on.
     """
     surveys = _survey(env)
-    _warn_of_losses(env, _list(name for each in surveys for name in each.forgetful))
-    environments = [
-        {"layers": each.layers, "states": _read_one(env, index, each.layers)} for index, each in enumerate(surveys[1:])
-    ]
     return {
-        "vector_layers": {"layers": surveys[0].layers, "states": read(vector_layers(env))},
-        "environments": environments,
-        "attributes": {"episode_returns": [_monitored_returns(**each) for each in environments]},
-        "generators": None if any(each.unreadable for each in surveys) else read_generators(env),
+        "vector_layers": {"layers": surveys[0].layers, "states": read_layers(vector_layers(env))},
+        "environments": [
+            {"layers": each.layers, "states": _read_one(env, index, each.layers)}
+            for index, each in enumerate(surveys[1:])
+        ],
+        "generators": _read_generators(env),
+        "seeds": list(env.unwrapped._seeds),
     }
 
 
@@ -90,66 +140,64 @@ def read_what_answers(env: VecEnv) -> State:
         return read_environments(env)
     except Exception:  # noqa: BLE001 # whatever becomes of a question to a process that has ended
         return {
-            "vector_layers": {"layers": survey(vector_layers(env)).layers, "states": read(vector_layers(env))},
+            "vector_layers": {
+                "layers": survey_layers(vector_layers(env)).layers,
+                "states": read_layers(vector_layers(env)),
+            },
             "environments": None,
-            "attributes": {},
             "generators": None,
+            "seeds": list(env.unwrapped._seeds),
         }
 
 
-def write_environments(env: VecEnv, state: State) -> None:
-    """Bring environments to where others were.
+def write_environments(env: VecEnv, state: State, name: str = "`env`") -> None:
+    """Bring environments to where others were; of those that cannot be read, the next reset begins a new episode.
 
     Args:
         env: New environments, made like those.
         state: What `read_environments` has read.
+        name: What the error calls them.
 
     Raises:
-        ArgumentError: If they are made of other layers, or are not as many.
+        OtherEnvironmentsError: If they are made of other layers, or are not as many; nothing has been written then.
     """
-    states = state["environments"] or []  # they may have been lost
-    wanted = [state["vector_layers"], *states]
-    found = [each.layers for each in _survey(env)]
+    _check_made_alike([each.layers for each in _survey(env)], state, name)
+    _reset(env)  # so that all is set up, and no other seed waits
+    for index, generator in enumerate(state["generators"] or ()):
+        env.env_method("set_wrapper_attr", GENERATOR, generator, indices=index)
+    env.unwrapped._seeds = list(state["seeds"])
+    for index, each in enumerate(state["environments"] or ()):
+        _write_one(env, index, each["layers"], each["states"])
+    write_layers(vector_layers(env), state["vector_layers"]["states"])
+    if why_unreadable(env):
+        _let_episodes_end(env)
+
+
+def _check_made_alike(found: list[list[str]], state: State, name: str) -> None:
+    """Compare layers, those around all environments first, with those that were read.
+
+    Raises:
+        OtherEnvironmentsError: If they are others.
+    """
+    wanted = [state["vector_layers"], *(state["environments"] or ())]
     for layers, each in zip(found, wanted, strict=False):
         if layers != each["layers"]:
-            raise ArgumentError(f"`env` is wrapped in {layers}, the run's in {each['layers']}.")
-    if state["environments"] is not None and len(found) != len(wanted):
-        raise ArgumentError(f"`env` holds {len(found) - 1} environments, the run's {len(wanted) - 1}.")
-    if state["generators"] is None:
-        _reset(env)
-    else:
-        write_generators(env, state["generators"])
-    for index, each in enumerate(states):
-        _write_one(env, index, each["layers"], each["states"])
-    write(vector_layers(env), state["vector_layers"]["states"])
+            raise OtherEnvironmentsError(f"{name} is wrapped in {layers}, the run's in {each['layers']}.")
+    if state["environments"] is not None and len(found) != len(wanted):  # they may have been lost
+        raise OtherEnvironmentsError(f"{name} holds {len(found) - 1} environments, the run's {len(wanted) - 1}.")
 
 
-def read_generators(env: VecEnv) -> State:
-    """Read the random generators of environments.
+def count_monitored(state: State) -> list[int | None]:
+    """Count the episodes that each environment's `Monitor` has written down.
 
     Args:
-        env: The environments.
+        state: What `read_environments` has read.
 
     Returns:
-        One state for each (None if they have none), and the seeds that wait for the next reset.
+        Their numbers; None where there is no `Monitor`.
     """
-    states = None
-    if env.has_attr(GENERATOR):
-        states = [read_generator(generator) for generator in env.get_attr(GENERATOR)]
-    return {"states": states, "seeds": list(env.unwrapped._seeds)}
-
-
-def write_generators(env: VecEnv, state: State) -> None:
-    """Set the random generators of environments; they are reset.
-
-    Args:
-        env: The environments.
-        state: What `read_generators` has read.
-    """
-    _reset(env)  # so that all is set up, and no other seed waits
-    for index, generator in enumerate(state["states"] or ()):
-        env.env_method("set_wrapper_attr", GENERATOR, make_generator(generator), indices=index)
-    env.unwrapped._seeds = list(state["seeds"])
+    kept = [[layer["attributes"] for layer in each["states"]] for each in state["environments"] or ()]
+    return [next((len(each[MONITORED]) for each in layers if MONITORED in each), None) for layers in kept]
 
 
 def begin_anew(env: VecEnv, seed: int) -> Any:
@@ -168,9 +216,23 @@ def begin_anew(env: VecEnv, seed: int) -> Any:
 
 def _reset(env: VecEnv) -> Any:
     """Reset environments wholly, wherever in their episodes they are."""
+    _let_episodes_end(env)
+    return env.reset()
+
+
+def _let_episodes_end(env: VecEnv) -> None:
+    """Make sure that the next reset is one everywhere."""
     for index in range(env.num_envs):
         call_with_environment(env, index, let_episode_end)
-    return env.reset()
+
+
+def _read_generators(env: VecEnv) -> list[State] | None:
+    """Read environments' random generators; None: they have none, or some that no checkpoint can hold."""
+    try:
+        generators = env.get_attr(GENERATOR) if env.has_attr(GENERATOR) else None
+    except NO_SUCH_QUESTION:
+        return None
+    return generators if is_state(generators) else None
 
 
 def _survey(env: VecEnv) -> list[Survey]:
@@ -179,7 +241,7 @@ def _survey(env: VecEnv) -> list[Survey]:
     if None in reached:
         bare = _survey_bare(env)
         reached = [each or bare for each in reached]
-    return [survey(vector_layers(env)), *reached]
+    return [survey_layers(vector_layers(env)), *reached]
 
 
 def _survey_bare(env: VecEnv) -> Survey:
@@ -188,18 +250,9 @@ def _survey_bare(env: VecEnv) -> Survey:
         return Survey([BARE_WITH_OWN], [], [])
     if has_own(env.unwrapped):  # which then answers for all of them
         return Survey([BARE], [], [])
-    name = _name_of_bare(env)
+    name = name_environments(env)
     is_ours = type(env.unwrapped).__module__.split(".")[0] == __name__.split(".")[0]  # EnvPool's are made anew
     return Survey([BARE], [name], [] if is_ours else [name])
-
-
-def _name_of_bare(env: VecEnv) -> str:
-    """Name environments without any wrapper."""
-    try:
-        described = re.fullmatch(GYMNASIUMS_NAME, str(env.env_method("__str__", indices=0)[0]))
-    except NO_SUCH_QUESTION:  # no single environments to ask
-        return type(env.unwrapped).__name__
-    return described[1] if described else BARE
 
 
 def _has_own(env: VecEnv) -> bool:
@@ -213,38 +266,18 @@ def _has_own(env: VecEnv) -> bool:
 def _read_one(env: VecEnv, index: int, layers: list[str]) -> list[State]:
     """Read the layers of one environment."""
     if layers == [BARE_WITH_OWN]:
-        return env.env_method(METHODS[0], indices=index)
+        return [{"attributes": {}, "own": own} for own in env.env_method(METHODS[0], indices=index)]
     return call_with_environment(env, index, read_environment) or []
 
 
 def _write_one(env: VecEnv, index: int, layers: list[str], states: list[State]) -> None:
     """Write the layers of one environment."""
     if layers == [BARE_WITH_OWN]:
-        env.env_method(METHODS[1], *states, indices=index)
+        env.env_method(METHODS[1], states[0]["own"], indices=index)
     else:
         call_with_environment(env, index, write_environment, states)
-
-
-def _monitored_returns(layers: list[str], states: list[State]) -> list[float]:
-    """Find the returns of an environment's episodes; if there is no `Monitor`, there are none."""
-    for name, state in zip(layers, states, strict=False):
-        if name == "Monitor":
-            returns: list[float] = state["attributes"]["episode_returns"]
-            return returns
-    return []
 
 
 def _list(names: Iterable[str]) -> str:
     """List names, each once."""
     return ", ".join(dict.fromkeys(names))
-
-
-def _warn_of_losses(env: VecEnv, forgetful: str) -> None:
-    """Say once what is lost at resume."""
-    if forgetful and env.unwrapped not in _WARNED_OF:
-        _WARNED_OF.add(env.unwrapped)
-        warnings.warn(
-            f"These layers of the environments have no get_state and set_state: what they keep beyond a reset is lost "
-            f"at resume: {forgetful}.",
-            stacklevel=2,
-        )

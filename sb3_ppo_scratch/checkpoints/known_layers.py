@@ -90,8 +90,8 @@ KEPT: dict[str, dict[str, tuple[str, ...]]] = {
 }
 """Package, class, and where its state is. Classes themselves are not compared: rl_zoo3 puts a time limit of its own in
 the place of Gymnasium's, and workers may have the other one."""
-SOMETIMES = {"VecNormalize": {"obs_rms", "old_obs"}}
-"""Attributes that are not always there: `obs_rms` only if observations are normalised, `old_obs` after a reset."""
+SOMETIMES = {"VecNormalize": {"obs_rms", "old_obs"}, "StickyActionEnv": {"_sticky_action"}}
+"""Attributes that are not always there: `obs_rms` only if observations are normalised, the others after a reset."""
 SAME = {"PatchedTimeLimit": "TimeLimit"}
 """Classes that stand for another."""
 RESET_WHOLLY = {"gymnasium"}

@@ -106,7 +106,7 @@ def name_with_own(name: str) -> str:
     return f"{name} (with get_state)"
 
 
-def survey(layers: Sequence[Any]) -> Survey:
+def survey_layers(layers: Sequence[Any]) -> Survey:
     """Find out what layers are.
 
     Args:
@@ -124,7 +124,7 @@ def survey(layers: Sequence[Any]) -> Survey:
     )
 
 
-def read(layers: Sequence[Any]) -> list[State]:
+def read_layers(layers: Sequence[Any]) -> list[State]:
     """Read the state of layers.
 
     Args:
@@ -142,24 +142,38 @@ def read(layers: Sequence[Any]) -> list[State]:
     ]
 
 
-def write(layers: Sequence[Any], states: Sequence[State]) -> None:
+def write_layers(layers: Sequence[Any], states: Sequence[State]) -> None:
     """Bring layers to where others were. Films that had begun are not gone on with.
 
     Args:
         layers: From the outside in.
-        states: What `read` has read of layers like these.
+        states: What `read_layers` has read of layers like these.
     """
     for layer, state in zip(layers, states, strict=True):
-        for name, value in state["attributes"].items():
-            setattr(layer, name, _restored(getattr(layer, name, None), value))
+        for name in kept_attributes(layer):
+            if name in state["attributes"]:
+                setattr(layer, name, _restored(getattr(layer, name), state["attributes"][name]))
         if has_own(layer):
             layer.set_state(state["own"])
         if isinstance(layer, RecordVideo | VecVideoRecorder):
             layer.recording, layer.recorded_frames = False, []
 
 
+def name_environment(environment: gym.Env[Any, Any]) -> str:
+    """Name an environment.
+
+    Args:
+        environment: With or without wrappers.
+
+    Returns:
+        The id that Gymnasium has made it by; without one, its class's name.
+    """
+    bare = environment.unwrapped
+    return bare.spec.id if bare.spec is not None else type(bare).__name__
+
+
 def survey_environment(environment: gym.Env[Any, Any]) -> Survey:
-    """`survey` of an environment's layers.
+    """`survey_layers` of an environment's layers.
 
     Args:
         environment: With all its wrappers.
@@ -167,11 +181,11 @@ def survey_environment(environment: gym.Env[Any, Any]) -> Survey:
     Returns:
         Their survey.
     """
-    return survey(environment_layers(environment))
+    return survey_layers(environment_layers(environment))
 
 
 def read_environment(environment: gym.Env[Any, Any]) -> list[State]:
-    """`read` an environment's layers.
+    """`read_layers` of an environment.
 
     Args:
         environment: With all its wrappers.
@@ -179,29 +193,29 @@ def read_environment(environment: gym.Env[Any, Any]) -> list[State]:
     Returns:
         What each keeps.
     """
-    return read(environment_layers(environment))
+    return read_layers(environment_layers(environment))
 
 
 def write_environment(environment: gym.Env[Any, Any], states: Sequence[State]) -> None:
-    """`write` an environment's layers.
+    """`write_layers` of an environment.
 
     Args:
         environment: With all its wrappers.
         states: What `read_environment` has read.
     """
-    write(environment_layers(environment), states)
+    write_layers(environment_layers(environment), states)
 
 
 def let_episode_end(environment: gym.Env[Any, Any]) -> None:
     """Make sure that the next reset is one, in the middle of an episode, too.
 
     Args:
-        environment: With all its wrappers. SB3's `EpisodicLifeEnv` else plays on; its `Monitor` may refuse.
+        environment: With all its wrappers. SB3's `EpisodicLifeEnv` else plays on; a strict `Monitor` refuses.
     """
     for layer in environment_layers(environment):
         if isinstance(layer, EpisodicLifeEnv):
             layer.was_real_done = True
-        elif isinstance(layer, Monitor):
+        elif isinstance(layer, Monitor) and not layer.allow_early_resets:
             layer.needs_reset = True
 
 

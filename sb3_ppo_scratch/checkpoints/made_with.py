@@ -12,9 +12,9 @@ import gymnasium as gym
 import numpy as np
 import stable_baselines3
 import torch as th
-from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_ppo_scratch import __version__
+from sb3_ppo_scratch.checkpoints.environment_states import name_environments
 from sb3_ppo_scratch.checkpoints.state_tree import State
 from sb3_ppo_scratch.errors import ArgumentError
 
@@ -32,7 +32,7 @@ def read_record(model: Any) -> State:
         Each thing by name, in words or numbers.
     """
     return {
-        ENVIRONMENTS: f"{model.n_envs} of {_describe(model.env)}",
+        ENVIRONMENTS: f"{model.n_envs} of {name_environments(model.env)}",
         "algorithm": type(model).__name__,
         "device": str(model.device),
         "torch threads": model.count_threads(),
@@ -40,15 +40,6 @@ def read_record(model: Any) -> State:
         "Python": platform.python_version(),
         **{module.__name__: str(module.__version__) for module in VERSIONED},
     }
-
-
-def _describe(env: VecEnv) -> str:
-    """Name the environments by their id; those without one by their class."""
-    try:
-        description = str(env.env_method("__str__", indices=0)[0])
-    except Exception:  # noqa: BLE001 # no single environments to ask; one's own VecEnv may say so in any way
-        return str(getattr(env.unwrapped, "env_id", type(env.unwrapped).__name__))
-    return description.rstrip(">").split("<")[-1].removesuffix(" instance")
 
 
 def check_record(model: Any, record: State) -> None:

@@ -6,16 +6,20 @@ and when this is done (`resumable_run.py`).
 """
 
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
-from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_ppo_scratch.checkpoints.callback_states import read_callbacks, write_callbacks
-from sb3_ppo_scratch.checkpoints.environment_states import begin_anew, read_environments, write_environments
+from sb3_ppo_scratch.checkpoints.environment_states import (
+    begin_anew,
+    read_environments,
+    read_what_answers,
+    warn_of_losses,
+    write_environments,
+)
 from sb3_ppo_scratch.checkpoints.random_states import read_random_states, write_random_states
 from sb3_ppo_scratch.checkpoints.state_tree import State, is_state
 from sb3_ppo_scratch.checkpoints.tensorboard_log import log_folder
@@ -38,30 +42,26 @@ PENDING = ("name_to_value", "name_to_count", "name_to_excluded")
 """What the logger has recorded and not yet written."""
 
 
-def read_run(
-    model: Any,
-    callback: BaseCallback | None,
-    seed: int | None,
-    *,
-    read_environments: Callable[[VecEnv], State] = read_environments,
-) -> State:
-    """Read the state of a run.
+def read_run(model: Any, callback: BaseCallback | None, seed: int | None, *, may_be_lost: bool = False) -> State:
+    """Read the state of a run, and say once what its environments keep and no checkpoint holds.
 
     Args:
         model: The algorithm, between two steps.
         callback: The outermost callback; None: there has been none.
         seed: If the environments cannot be read: of the episodes that now begin.
-        read_environments: How they are read.
+        may_be_lost: Whether environments may not answer any more.
 
     Returns:
         The state.
     """
+    if not may_be_lost:
+        warn_of_losses(model.env)
     return {
         "made_with": model._made_with,
         "log_folder": log_folder(model),
         "counters": {name: getattr(model, name) for name in COUNTERS},
         "episodes": {name: [each for each in getattr(model, name) if is_state(each)] for name in EPISODES},
-        "environments": read_environments(model.env),
+        "environments": read_what_answers(model.env) if may_be_lost else read_environments(model.env),
         "seed": seed,
         "last_observations": None if seed is not None else model._last_obs,
         "last_episode_starts": model._last_episode_starts,
@@ -108,7 +108,7 @@ def write_run(model: Any, callback: BaseCallback, state: State) -> None:
         callback: The outermost callback.
         state: What `read_run` has read.
     """
-    vars(model).update(state["counters"])
+    vars(model).update({name: value for name, value in state["counters"].items() if name in COUNTERS})
     for name in EPISODES:
         setattr(model, name, deque(state["episodes"][name], maxlen=getattr(model, name).maxlen))
     write_environments(model.env, state["environments"])

@@ -46,12 +46,14 @@ def continue_log(model: Any, folder: str | None) -> bool:
 
     Args:
         model: The algorithm, loaded but not yet set up.
-        folder: What `log_folder` has said of the run.
+        folder: What `log_folder` has said of the run; a path to anywhere else is not followed.
 
     Returns:
         Whether it does; else SB3 may choose the logger.
     """
     if folder is None or model.tensorboard_log is None or model._custom_logger:
+        return False
+    if Path(folder).name != folder or folder == "..":
         return False
     path = str(Path(model.tensorboard_log, folder))
     logger = configure(path, ["stdout"] if model.verbose >= 1 else [])

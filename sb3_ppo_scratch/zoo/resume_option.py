@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_ppo_scratch.callbacks import SaveCheckpoints
 from sb3_ppo_scratch.checkpoints.checkpoint_file import holds_run, write_safely
+from sb3_ppo_scratch.checkpoints.environment_states import count_monitored
 from sb3_ppo_scratch.checkpoints.folder import PREFIX, newest_checkpoint
 from sb3_ppo_scratch.checkpoints.state_tree import State
 from sb3_ppo_scratch.errors import ArgumentError
@@ -208,7 +209,7 @@ def _recording(arguments: Sequence[str]) -> Replacement:
         def _save_config(self: Any, saved_hyperparams: dict[str, Any]) -> None:
             original(self, saved_hyperparams)
             if self.algo in ALGORITHMS:
-                Path(self.params_path, RECORD).write_text(json.dumps({"arguments": list(arguments)}))
+                write_safely(Path(self.params_path, RECORD), json.dumps({"arguments": list(arguments)}).encode())
 
         return _save_config
 
@@ -281,8 +282,8 @@ def cut_monitor_files(folder: Path, state: State) -> None:
         folder: The run's folder.
         state: The checkpoint's.
     """
-    for index, returns in enumerate(state["environments"]["attributes"].get("episode_returns", ())):
+    for index, n_episodes in enumerate(count_monitored(state["environments"])):
         path = folder / f"{index}.{Monitor.EXT}"
-        if path.is_file():
+        if n_episodes is not None and path.is_file():
             lines = path.read_bytes().splitlines(keepends=True)
-            write_safely(path, b"".join(lines[: 2 + len(returns)]))  # a comment and the header come first
+            write_safely(path, b"".join(lines[: 2 + n_episodes]))  # a comment and the header come first

@@ -37,8 +37,7 @@ def stopping_cleanly(model: Any, folder: Path) -> Iterator[None]:
     Raises:
         SystemExit: With the status `STOPPED`, if a signal has come.
     """
-    asked: list[bool] = []
-    stopped: list[Path] = []
+    has_come = has_stopped = False
 
     def stop() -> None:
         """Write the checkpoint, now that the step is complete.
@@ -46,21 +45,23 @@ def stopping_cleanly(model: Any, folder: Path) -> Iterator[None]:
         Raises:
             RunStopped: Then.
         """
+        nonlocal has_stopped
         path = checkpoint_path(folder, model.num_timesteps)
         model.save_checkpoint(path)
-        stopped.append(path)
+        has_stopped = True
         print(f"Stopped; `python -m sb3_ppo_scratch train --resume {folder}` goes on from {path}", file=sys.stderr)
         raise RunStopped
 
     def note(_number: int, _frame: FrameType | None) -> None:
-        if asked:
+        nonlocal has_come
+        if has_come:
             raise_interrupt()
-        asked.append(True)
+        has_come = True
         model.do_between_steps(stop)
 
     with _handled_by(note):
         yield
-    if stopped:
+    if has_stopped:
         raise SystemExit(STOPPED)
 
 

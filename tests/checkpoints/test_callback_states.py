@@ -4,6 +4,8 @@ import enum
 import inspect
 import warnings
 from collections import Counter, deque
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,13 @@ import optuna
 import pytest
 import rl_zoo3.callbacks
 import torch as th
+from gymnasium.wrappers import TimeLimit
 from stable_baselines3.common import callbacks as sb3
+from stable_baselines3.common.atari_wrappers import EpisodicLifeEnv
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
@@ -25,11 +30,13 @@ from sb3_ppo_scratch.callbacks import SaveCheckpoints, StopWhenSolved
 from sb3_ppo_scratch.checkpoints.callback_attributes import callbacks_below
 from sb3_ppo_scratch.checkpoints.callback_states import read_callbacks, write_callbacks
 from sb3_ppo_scratch.checkpoints.state_tree import decode, encode
+from tests.checkpoints.test_environment_states import Game
 
 
 class ThreeSteps(gym.Env[np.ndarray, int]):
     """Episodes of three steps with random rewards and successes."""
 
+    steps = 0
     observation_space = gym.spaces.Box(-1, 1, (1,), np.float32)
     action_space = gym.spaces.Discrete(2)
 
@@ -44,6 +51,18 @@ class ThreeSteps(gym.Env[np.ndarray, int]):
         self.steps += 1
         success = {"is_success": bool(self.np_random.random() < 0.5)}
         return np.zeros(1, np.float32), float(self.np_random.normal()), self.steps == 3, False, success
+
+    def get_state(self) -> int:
+        """Say where it is."""
+        return self.steps
+
+    def set_state(self, state: int) -> None:
+        """Be there."""
+        self.steps = state
+
+
+class Mute(gym.Wrapper[Any, Any, Any, Any]):
+    """Of it nobody knows what it keeps."""
 
 
 class Plain(BaseCallback):
@@ -276,13 +295,14 @@ def draws(env: Any) -> list[Any]:
     return [env.reset() for _ in range(3)]
 
 
-def test_all_environments_of_a_callback_draw_on() -> None:
+@pytest.mark.parametrize("make_one", [ThreeSteps, partial(gym.make, "LunarLander-v3")])
+def test_all_environments_of_a_callback_draw_on(make_one: Callable[[], gym.Env[Any, Any]]) -> None:
     def make(seed: int) -> Plain:
-        single = gym.wrappers.TimeLimit(ThreeSteps(), 9)
+        single = TimeLimit(make_one(), 9)
         single.reset(seed=seed)
         return Plain(
-            many=[make_vec_env(ThreeSteps, 2, seed=seed)],
-            named={"hard": (VecNormalize(make_vec_env(ThreeSteps, 1, seed=seed), training=False),)},
+            many=[make_vec_env(make_one, 2, seed=seed)],
+            named={"hard": (VecNormalize(make_vec_env(make_one, 1, seed=seed), training=False),)},
             single=single,
         )
 
@@ -290,9 +310,73 @@ def test_all_environments_of_a_callback_draw_on() -> None:
     draws(old.single)
     draws(old.many[0])
     carry(old, new)
-    assert draws(new.single) == draws(old.single)
+    np.testing.assert_equal(draws(new.single), draws(old.single))
     np.testing.assert_equal(draws(new.many[0]), draws(old.many[0]))
     np.testing.assert_equal(draws(new.named["hard"][0]), draws(old.named["hard"][0]))
+
+
+def test_environments_of_a_callback_go_on_in_the_middle_of_an_episode() -> None:
+    def make() -> Plain:
+        env = VecNormalize(make_vec_env(partial(gym.make, "CartPole-v1"), 2, seed=3))
+        return Plain(env=env, first=env.reset())
+
+    old, new = make(), make()
+    for _ in range(30):
+        old.env.step(np.zeros(2, int))
+    carry(old, new)
+    steps = [[each.env.step(np.ones(2, int))[:3] for _ in range(30)] for each in (old, new)]
+    np.testing.assert_equal(steps[1], steps[0])
+
+
+def test_an_unknown_game_of_a_callback_begins_with_all_lives() -> None:
+    def make() -> Plain:
+        return Plain(env=DummyVecEnv([lambda: EpisodicLifeEnv(Monitor(Game()))]))
+
+    old, new = make(), make()
+    old.env.reset()
+    for _ in range(7):
+        old.env.step(np.zeros(1, int))
+    for each in (old, new):
+        each.init_callback(make_model())
+    with pytest.warns(UserWarning, match="what Game keep beyond a reset in `env` of Plain"):
+        write_callbacks(new, decode(*encode(read_callbacks(old))))
+    new.env.reset()
+    infos = [new.env.step(np.zeros(1, int))[3][0] for _ in range(15)]
+    assert [info["episode"]["l"] for info in infos if "episode" in info] == [15]
+
+
+def test_what_environments_of_a_callback_keep_and_nobody_knows_is_named_once() -> None:
+    env = DummyVecEnv([lambda: Mute(ThreeSteps())] * 2)
+    callback = Plain(env=env, single=Mute(ThreeSteps()))
+    callback.init_callback(make_model())
+    message = "what Mute keep beyond a reset in `env` of Plain, what Mute keep beyond a reset in `single` of Plain"
+    with pytest.warns(UserWarning, match=message):
+        read_callbacks(callback)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_callbacks(callback)
+
+
+def test_environments_of_a_callback_that_are_made_otherwise_begin_anew() -> None:
+    old = Plain(env=make_vec_env(ThreeSteps, 2, seed=1), count=3)
+    new = Plain(env=make_vec_env(partial(TimeLimit, ThreeSteps(), 9), 1, seed=1))
+    for each in (old, new):
+        each.init_callback(make_model())
+    expected = draws(make_vec_env(ThreeSteps, 1, seed=1))
+    with pytest.warns(UserWarning, match=r"`env` of Plain is wrapped in \['Monitor', 'TimeLimit'.*It begins anew\.$"):
+        write_callbacks(new, decode(*encode(read_callbacks(old))))
+    assert new.count == 3
+    np.testing.assert_equal(draws(new.env), expected)
+
+
+def test_environments_that_sb3_could_not_play_in_are_named() -> None:
+    class Words(ThreeSteps):
+        observation_space: Any = gym.spaces.Text(5)
+
+    callback = Plain(env=Words())
+    callback.init_callback(make_model())
+    with pytest.warns(UserWarning, match="cannot hold `env` of Plain: in a run"):
+        read_callbacks(callback)
 
 
 def test_environments_without_generators_are_named() -> None:

@@ -47,7 +47,10 @@ from stable_baselines3.common.vec_env import (
 
 from sb3_ppo_scratch.checkpoints.environment_states import (
     begin_anew,
+    count_monitored,
+    name_environments,
     read_environments,
+    warn_of_losses,
     why_unreadable,
     write_environments,
 )
@@ -169,7 +172,7 @@ class Guarded(gym.Wrapper[Any, Any, Any, Any]):
     """Of it nobody knows what it keeps: episodes begin anew at a checkpoint."""
 
 
-@pytest.mark.filterwarnings("ignore:running statistics are separate", "ignore:These layers of the environments")
+@pytest.mark.filterwarnings("ignore:running statistics are separate")
 @pytest.mark.parametrize(("env_id", "wrap"), CASES)
 def test_what_known_wrappers_keep_beyond_a_reset_is_there_after_a_boundary(env_id: str, wrap: Wrap) -> None:
     assert_goes_on(partial(two, env_id, lambda env: wrap(Guarded(env))), anew=True)
@@ -269,7 +272,6 @@ class ReadableGame(Game):
         self.count, self.level, self.ale.left = state["count"], state["level"], state["left"]
 
 
-@pytest.mark.filterwarnings("ignore:These layers of the environments")
 @pytest.mark.parametrize("before", [3, 5, 7, BEFORE])
 @pytest.mark.parametrize(("game", "anew"), [(Game, True), (ReadableGame, False)])
 def test_sb3s_atari_wrappers_go_on(game: type[Env], anew: bool, before: int) -> None:
@@ -280,7 +282,6 @@ def test_sb3s_atari_wrappers_go_on(game: type[Env], anew: bool, before: int) -> 
     assert_goes_on(partial(two, game, wrap), anew=anew, before=before)
 
 
-@pytest.mark.filterwarnings("ignore:These layers of the environments")
 def test_a_monitor_that_allows_no_early_resets_lets_a_checkpoint_cut_the_episode() -> None:
     def make() -> VecEnv:
         env = DummyVecEnv([lambda: Monitor(Counter(), allow_early_resets=False)] * 2)
@@ -364,7 +365,6 @@ def nest(env: Env) -> Env:
     "vec_env", [DummyVecEnv, partial(SubprocVecEnv, start_method="fork"), partial(ShardedVecEnv, n_workers=1)]
 )
 @pytest.mark.parametrize("base", [ReadableCounter, Counter])
-@pytest.mark.filterwarnings("ignore:These layers of the environments")
 def test_each_layer_with_both_methods_is_asked_itself(vec_env: Any, base: type[Counter]) -> None:
     def make() -> VecEnv:
         env: VecEnv = vec_env([partial(make_one, base, nest)] * 2)
@@ -376,7 +376,6 @@ def test_each_layer_with_both_methods_is_asked_itself(vec_env: Any, base: type[C
 
 @pytest.mark.parametrize("vec_env", [DummyVecEnv, partial(SubprocVecEnv, start_method="fork")])
 @pytest.mark.parametrize("base", [ReadableCounter, Counter])
-@pytest.mark.filterwarnings("ignore:These layers of the environments")
 def test_environments_in_no_wrapper_go_on(vec_env: Any, base: type[Counter]) -> None:
     def make() -> VecEnv:
         env: VecEnv = vec_env([base] * 2)
@@ -388,9 +387,36 @@ def test_environments_in_no_wrapper_go_on(vec_env: Any, base: type[Counter]) -> 
 
 def test_a_checkpoint_says_what_monitors_have_written_down() -> None:
     env = two("CartPole-v1", wrappers.RecordEpisodeStatistics)
-    env.env_method("set_wrapper_attr", "episode_returns", [3.0, 5.0], indices=1)
-    assert read_environments(env)["attributes"]["episode_returns"] == [[], [3.0, 5.0]]
-    assert read_environments(DummyVecEnv([ReadableCounter]))["attributes"]["episode_returns"] == [[]]
+    env.env_method("set_wrapper_attr", "episode_times", [3.0, 5.0], indices=1)
+    assert count_monitored(read_environments(env)) == [0, 2]
+    assert count_monitored(read_environments(DummyVecEnv([ReadableCounter]))) == [None]
+
+
+class OwnMonitor(Monitor):
+    """Of it nobody knows what it keeps beyond SB3's."""
+
+
+def test_what_inherits_from_a_monitor_counts_as_one() -> None:
+    env = DummyVecEnv([lambda: OwnMonitor(ReadableCounter())])
+    env.reset()
+    for _ in go(env, [np.zeros(1, int)] * 19):  # episodes have nine steps
+        pass
+    assert count_monitored(decode(*encode(read_environments(env)))) == [2]
+
+
+class Telling(Counter):
+    """Says where it is when it is printed, as grid worlds do."""
+
+    def __str__(self) -> str:
+        return f"<{self.level}>"
+
+
+def test_environments_are_named_by_their_id_or_class() -> None:
+    assert name_environments(two("CartPole-v1", ScaleReward)) == "CartPole-v1"
+    assert name_environments(DummyVecEnv([partial(gym.make, "CartPole-v1")])) == "CartPole-v1"
+    assert name_environments(VecMonitor(DummyVecEnv([Counter]))) == "Counter"
+    assert name_environments(two(Telling)) == "Telling"
+    assert name_environments(NoEnvironments([Counter])) == "NoEnvironments"
 
 
 def test_environments_may_differ_in_their_wrappers() -> None:
@@ -407,8 +433,8 @@ def losses(env: VecEnv) -> list[str]:
     env.reset()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        read_environments(env)
-        read_environments(env)
+        warn_of_losses(env)
+        warn_of_losses(env)
     return [str(each.message) for each in caught]
 
 
@@ -447,7 +473,6 @@ def test_environments_in_no_wrapper_are_named_too() -> None:
     assert "lost at resume: Counter." in losses(DummyVecEnv([Counter]))[0]
 
 
-@pytest.mark.filterwarnings("ignore:These layers of the environments")
 def test_of_a_subclass_what_its_base_keeps_is_kept() -> None:
     class OwnLimit(wrappers.NormalizeReward):
         """May keep anything."""
@@ -512,12 +537,12 @@ class WholeState(NoEnvironments):
 
     def get_state(self) -> Any:
         """Say it."""
-        return [[each.count, each.level] for each in self.counters()]
+        return [[each.count, each.level, each.np_random] for each in self.counters()]
 
     def set_state(self, state: Any) -> None:
         """Take it over."""
-        for each, (count, level) in zip(self.counters(), state, strict=True):
-            each.count, each.level = count, level
+        for each, (count, level, generator) in zip(self.counters(), state, strict=True):
+            each.count, each.level, each.np_random = count, level, generator
 
     def counters(self) -> list[Any]:
         """Look at them."""
@@ -525,6 +550,7 @@ class WholeState(NoEnvironments):
 
 
 def test_vectorised_environments_without_single_ones_are_asked_themselves() -> None:
+    assert_goes_on(partial(WholeState, [ReadableCounter] * 2))
     env = NoEnvironments([Counter] * 2)
     assert why_unreadable(env) == "NoEnvironments"
     assert "lost at resume: NoEnvironments." in losses(env)[0]

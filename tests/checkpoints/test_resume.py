@@ -13,6 +13,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
+from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import (
     BaseCallback,
@@ -23,12 +24,14 @@ from stable_baselines3.common.callbacks import (
 )
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import KVWriter, Logger
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecFrameStack, VecMonitor, VecNormalize
 
 from sb3_ppo_scratch import PPOScratch, ReinforceScratch
 from sb3_ppo_scratch.callbacks import SaveCheckpoints
 from sb3_ppo_scratch.checkpoints.checkpoint_file import CheckpointError, holds_run
+from sb3_ppo_scratch.checkpoints.tensorboard_log import continue_log
 from sb3_ppo_scratch.scratch_algorithm import ScratchAlgorithm
 from sb3_ppo_scratch.vec_env import ShardedVecEnv
 from sb3_ppo_scratch.wrappers import ScaleReward
@@ -298,6 +301,51 @@ def test_evaluations_go_on_too(tmp_path: Path) -> None:
     assert one.n_calls == other.n_calls
     assert one.best_mean_reward == other.best_mean_reward
     assert one.last_mean_reward == other.last_mean_reward
+
+
+def normalised(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    """One whose returns, and what is seen of it, depend on all episodes before."""
+    return Monitor(NormalizeReward(NormalizeObservation(env)))
+
+
+def evaluated(env_id: str) -> VecEnv:
+    """Two of them."""
+    env = DummyVecEnv([lambda: normalised(gym.make(env_id))] * 2)
+    env.seed(7)
+    return env
+
+
+@pytest.mark.parametrize(
+    ("make", "make_evaluated"),
+    [
+        pytest.param(cart_poles, partial(evaluated, "CartPole-v1"), id="wrappers"),
+        pytest.param(landers, partial(evaluated, "LunarLander-v3"), id="of-what-cannot-be-read"),
+        pytest.param(
+            cart_poles,
+            lambda: VecMonitor(VecNormalize(DummyVecEnv([partial(gym.make, "CartPole-v1")] * 2))),
+            id="around-several",
+        ),
+        pytest.param(
+            partial(make_vec_env, ReadableCounter, N_ENVS, seed=5), lambda: normalised(ReadableCounter()), id="single"
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Training and eval env are not of the same type")
+def test_what_environments_keep_from_one_evaluation_to_the_next_goes_on(
+    make: Make, make_evaluated: Callable[[], Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "run.zip"
+
+    def callbacks(log: str) -> list[BaseCallback]:
+        arguments = {"eval_freq": 9, "n_eval_episodes": 3, "log_path": str(tmp_path / log), "verbose": 0}
+        return [SaveAt(20, path), EvalCallback(make_evaluated(), **arguments)]
+
+    undisturbed, after = callbacks("undisturbed"), callbacks("resumed")
+    PPOScratch("MlpPolicy", make(), n_steps=N_STEPS, seed=1).learn(TOTAL, callback=undisturbed)
+    PPOScratch.load_checkpoint(path, env=make()).resume(after)
+    evaluations = [np.load(tmp_path / name / "evaluations.npz") for name in ("undisturbed", "resumed")]
+    assert len(evaluations[0]["results"]) == 7
+    np.testing.assert_array_equal(evaluations[1]["results"], evaluations[0]["results"])
 
 
 def test_other_callbacks_are_named(tmp_path: Path) -> None:
@@ -572,6 +620,26 @@ def test_checkpoints_of_the_same_step_are_one(tmp_path: Path) -> None:
     model.learn(TOTAL, callback=[SaveAt(20, first), SaveAt(20, second), SaveAt(30, tmp_path / "later.zip")])
     assert first.read_bytes() == second.read_bytes()
     assert len(begun) == 2
+
+
+def test_a_checkpoint_from_elsewhere_sets_nothing_but_what_runs_keep(tmp_path: Path) -> None:
+    small_model().learn(TOTAL, callback=SaveAt(20, tmp_path / "run.zip"))
+    env, callback = cart_poles(), SaveAt(20, None)
+    loaded = PPOScratch.load_checkpoint(tmp_path / "run.zip", env=env, device="cpu", trusted=False)
+    state, elsewhere = loaded._to_resume, str(tmp_path / "elsewhere")
+    state["counters"]["fault_folder"] = elsewhere
+    state["environments"]["environments"][0]["states"][0]["attributes"]["results_writer"] = elsewhere
+    state["callbacks"][0]["values"]["path"] = elsewhere
+    loaded.resume(callback)
+    assert loaded.fault_folder is None
+    assert callback.path is None
+    assert env.get_attr("results_writer") == [None] * N_ENVS
+
+
+@pytest.mark.parametrize("folder", ["..", "../elsewhere", "/elsewhere", "a/b"])
+def test_a_log_goes_on_below_the_folder_of_logs_only(folder: str, tmp_path: Path) -> None:
+    assert not continue_log(small_model(tensorboard_log=str(tmp_path)), folder)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_file_of_another_algorithm_is_named(tmp_path: Path) -> None:

@@ -2008,6 +2008,7 @@ RELIABILITY = [
             'getattr(model.logger, name).update(state["log"][name])',
             "pass",
         ),
+        ("any-attribute-set", "a checkpoint sets whatever it names", " if name in COUNTERS}", "}"),
         (
             "episodes-forgotten",
             "means over episodes begin anew on resuming",
@@ -2021,7 +2022,7 @@ RELIABILITY = [
         (
             "environments-not-restored",
             "environments begin anew where their state was read",
-            "setattr(layer, name, _restored(getattr(layer, name, None), value))",
+            'setattr(layer, name, _restored(getattr(layer, name), state["attributes"][name]))',
             "pass",
         ),
         (
@@ -2050,14 +2051,24 @@ RELIABILITY = [
         (
             "vector-layers-not-restored",
             "VecNormalize and the like begin anew",
-            '    write(vector_layers(env), state["vector_layers"]["states"])\n',
+            '    write_layers(vector_layers(env), state["vector_layers"]["states"])\n',
             "",
         ),
         (
             "environments-generators-not-restored",
             "environments draw other numbers on resuming",
-            'env.env_method("set_wrapper_attr", GENERATOR, make_generator(generator), indices=index)',
+            'env.env_method("set_wrapper_attr", GENERATOR, generator, indices=index)',
             "pass",
+        ),
+    ),
+    *mistakes_in(
+        "checkpoints.environment_states",
+        (CALLBACK_STATES,),
+        (
+            "unread-games-played-on",
+            "a game of which a checkpoint knows the lives, not the rest, goes on with what is left of them",
+            "if why_unreadable(env):",
+            "if False:",
         ),
     ),
     *mistakes_in(
@@ -2178,9 +2189,9 @@ RELIABILITY = [
         "checkpoints.callback_states",
         (CALLBACK_STATES,),
         (
-            "evaluations-generators-forgotten",
-            "evaluation draws other episodes on resuming",
-            '_write_generators(env, state["generators"][place])',
+            "evaluations-environments-forgotten",
+            "environments of evaluation begin anew on resuming",
+            "write_environments(env, state, name)",
             "pass",
         ),
         (

@@ -9,15 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
 from gymnasium.envs.classic_control import CartPoleEnv
 from stable_baselines3 import PPO
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_ppo_scratch import PPOScratch
 from sb3_ppo_scratch.__main__ import main
 from sb3_ppo_scratch.checkpoints.checkpoint_file import holds_run
+from sb3_ppo_scratch.checkpoints.environment_states import read_environments
 from sb3_ppo_scratch.checkpoints.folder import list_checkpoints, newest_checkpoint
 from sb3_ppo_scratch.zoo.folder_lock import locked
 from sb3_ppo_scratch.zoo.plain_yaml import read_plain_yaml
@@ -205,7 +209,11 @@ def test_a_run_keeps_others_out_of_the_folder_that_it_begins(tmp_path: Path, mon
 
 def test_monitor_files_are_cut_as_they_are_or_stay_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, kept = tmp_path / "0.monitor.csv", b"#{}\nr,l,t\r\n1.0,5,0.1\r\n"
-    state = {"environments": {"attributes": {"episode_returns": [[1.0]]}}}
+    env = DummyVecEnv([lambda: Monitor(gym.make("CartPole-v1")), lambda: gym.make("CartPole-v1")])
+    env.set_attr("episode_times", [0.1], indices=0)
+    state = {"environments": read_environments(env)}
+    other = tmp_path / "1.monitor.csv"
+    other.write_bytes(kept)
     path.write_bytes(kept + b"2.0,6,0.2\r\n3.0,")
     before = path.read_bytes()
 
@@ -219,6 +227,7 @@ def test_monitor_files_are_cut_as_they_are_or_stay_whole(tmp_path: Path, monkeyp
     assert path.read_bytes() == before
     cut_monitor_files(tmp_path, state)
     assert path.read_bytes() == kept
+    assert other.read_bytes() == kept, "whoever has written it, no Monitor has counted its episodes"
 
 
 def test_plain_yaml_reads_what_rl_zoo3_writes_and_nothing_that_runs(tmp_path: Path) -> None:
