@@ -129,7 +129,7 @@ def _open(file: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
     """
     with zipfile.ZipFile(io.BytesIO(file)) as archive:
         _check_members(archive, len(file))
-        run = json.loads(_read_run(archive))
+        run = json.loads(_read_run(archive).decode())
         if run["format"] != FORMAT or not isinstance(run["version"], int):
             raise DamagedCheckpointError(f"no state of a run: format {run['format']!r}")
         if run["version"] > VERSION:
