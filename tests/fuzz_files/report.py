@@ -29,7 +29,7 @@ class Outcome(NamedTuple):
     corpus: int
     """Files that it kept."""
     read: float
-    """Share of the files that at least one reader has read without an error."""
+    """Share of the files that the first reader has read without an error."""
     found: Sequence[str]
     """Names of the files on which a reader did what it must not."""
 
