@@ -19,6 +19,8 @@ from tests.fuzz_files.targets import TARGETS
 
 OPTIONS = ("-timeout=20", "-rss_limit_mb=2048", "-max_len=65536", "-len_control=0", "-print_final_stats=1", "-reload=0")
 """libFuzzer's: seconds for a file, memory of the process, bytes of a file."""
+IN_MEMORY = Path("/dev/shm")
+"""Where systems have it, a folder whose files are written at once."""
 REPORT = Path(__file__).parents[2] / "docs" / "results" / "fuzz_files.md"
 
 
@@ -78,10 +80,12 @@ def fuzz(name: str, seconds: float, folder: Path) -> Outcome:
         What it came to.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "tests.fuzz_files.engine", name, str(folder)]
-    command += [*OPTIONS, f"-max_total_time={seconds:.0f}", f"-artifact_prefix={folder}/"]
-    begin = time.perf_counter()
-    with (folder / "log.txt").open("w") as log:
+    begin, limits = time.perf_counter(), [f"-max_total_time={seconds:.0f}", f"-artifact_prefix={folder}/"]
+    with (
+        (folder / "log.txt").open("w") as log,
+        tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as fast,
+    ):
+        command = [sys.executable, "-m", "tests.fuzz_files.engine", name, str(folder), fast, *OPTIONS, *limits]
         subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
     outcome = read_outcome(name, time.perf_counter() - begin, folder, (folder / "log.txt").read_text(errors="replace"))
     print(f"{name}: {outcome.executions:,} files, {len(outcome.found)} findings in {folder}", flush=True)

@@ -1,6 +1,6 @@
 """One target, one process: atheris (libFuzzer) searches for files that reach new code, and watches each.
 
-`python -m tests.fuzz_files.engine NAME FOLDER [libFuzzer's options]`; `__main__.py` calls it. What is here: everything
+`python -m tests.fuzz_files.engine NAME FOLDER FAST_FOLDER [libFuzzer's options]`; `__main__.py` calls it. What is here: everything
 that needs atheris. What is not: what is read and how that is watched.
 """
 
@@ -30,12 +30,13 @@ def import_watched() -> None:
         importlib.import_module("tests.fuzz_files.watching")
 
 
-def main(name: str, folder: Path, options: list[str]) -> None:
+def main(name: str, folder: Path, fast: Path, options: list[str]) -> None:
     """Fuzz until the time is over or something is found; ends the process.
 
     Args:
         name: The target's.
         folder: Takes the files that reach new code, and how many were read.
+        fast: Takes the file that is being read.
         options: libFuzzer's.
     """
     warnings.simplefilter("ignore")  # of members that are there twice
@@ -49,7 +50,7 @@ def main(name: str, folder: Path, options: list[str]) -> None:
     corpus.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(seeds(name)):
         (corpus / f"seed{number}").write_bytes(seed)
-    watch = Watch(TARGETS[name], folder, seeds(name))
+    watch = Watch(TARGETS[name], fast, seeds(name))
     counts = {"examined": 0, "read": 0}
 
     def examine(file: bytes) -> None:
@@ -69,4 +70,4 @@ def main(name: str, folder: Path, options: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:])

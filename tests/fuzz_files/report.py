@@ -94,7 +94,7 @@ def write_report(outcomes: Sequence[Outcome], machine: Mapping[str, Any], comman
             f"revision {machine['revision']}.",
             "",
             "A file is a finding if a reader raises an error that its docstring does not name, runs or imports code, "
-            "writes a file, changes one of this project's functions, takes more than 256 MiB, or takes 20 seconds "
+            "writes a file, changes a function or class, takes more than 256 MiB, or takes 20 seconds "
             "(`tests/fuzz_files/watching.py`). The fuzzer is atheris, whose libFuzzer keeps files that reach new code "
             "and changes them again; `tests/fuzz_files/mutations.py` changes members of zip files, opcodes of pickles "
             "and values in JSON, and makes CRCs and digests right again.",

@@ -73,6 +73,10 @@ def test_mutations_keep_what_readers_look_at_first() -> None:
     assert sum("not those that were written" in said for said in outcomes) <= 10
 
 
+def victim() -> None:
+    """Be changed by a test."""
+
+
 HARM = {
     "exec": lambda _: exec("1"),
     "a file that is written": lambda path: path.with_suffix(".new").write_text("x"),
@@ -80,6 +84,7 @@ HARM = {
     "a process": lambda _: subprocess.run([sys.executable, "-c", ""], check=True),
     "another process": lambda _: os.system("true"),
     "memory": lambda _: bytearray(1 << 30),
+    "another function": lambda _: setattr(victim, "__defaults__", (1,)),
 }
 
 
@@ -87,22 +92,8 @@ HARM = {
 def test_harm_is_noticed(name: str, tmp_path: Path) -> None:
     target = Target("harm", (Reader(HARM[name], (Exception,)),))
     harmed = Watch(target, tmp_path, [])
-    with pytest.raises(FindingError, match=r"exec|open|import|subprocess|os\.system|bytes of memory"):
+    with pytest.raises(FindingError, match=r"exec|open|import|subprocess|os\.system|bytes of memory|__defaults__"):
         harmed.examine(b"")
-
-
-def test_changed_functions_are_noticed(tmp_path: Path) -> None:
-    from sb3_ppo_scratch.untrusted import torch_files
-
-    def change(_: Path) -> None:
-        torch_files._storage.__doc__, torch_files._storage.__defaults__ = "", (1,)
-
-    changed = Watch(Target("harm", (Reader(change, ()),)), tmp_path, [])
-    try:
-        with pytest.raises(FindingError, match="a function is another one"):
-            changed.examine(b"")
-    finally:
-        torch_files._storage.__defaults__ = None
 
 
 def test_errors_that_no_docstring_names_come_out(tmp_path: Path) -> None:

@@ -11,31 +11,20 @@ import warnings
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 from sb3_ppo_scratch.untrusted.descriptions import CLASSES, FIELDS
 from tests.fuzz_files.targets import Reader, Target
 from tests.limits import MOST_MEMORY, little_memory
 
-FORBIDDEN = ("exec", "import", "pickle.", "marshal.", "ctypes.", "os.", "shutil.", "socket.", "subprocess.", "pty.")
+FORBIDDEN = (
+    "exec", "import", "pickle.", "marshal.", "ctypes.", "os.", "shutil.", "socket.", "subprocess.", "pty.",
+    "object.__setattr__", "object.__delattr__",
+)  # fmt: skip
 """Beginnings of the names of Python's audit events that no reader of files causes:
-https://docs.python.org/3/library/audit_events.html."""
+https://docs.python.org/3/library/audit_events.html. The last two are those of changed functions and classes."""
 HARMLESS = ("os.listdir", "os.scandir")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-READERS = (
-    "sb3_ppo_scratch.zip_members",
-    "sb3_ppo_scratch.saved_settings",
-    "sb3_ppo_scratch.model_files",
-    "sb3_ppo_scratch.untrusted",
-    "sb3_ppo_scratch.checkpoints",
-    "sb3_ppo_scratch.show",
-    "sb3_ppo_scratch.zoo.plain_yaml",
-    "sb3_ppo_scratch.zoo.harmless_names",
-    "sb3_ppo_scratch.zoo.saved_statistics",
-    "sb3_ppo_scratch.wrappers.running_moments",
-)
-"""This project's modules that read files, and those in them."""
 
 
 class FindingError(Exception):
@@ -83,8 +72,6 @@ class Watch:
             for reader in self._readers:
                 with suppress(*reader.errors):
                     reader.read(self._path)
-        self._functions = own_functions()
-        self._before = described(self._functions)
 
     def examine(self, file: bytes) -> list[str]:
         """Let all readers read a file.
@@ -96,7 +83,7 @@ class Watch:
             What each reader says: its error's text, or "" if it has read the file.
 
         Raises:
-            FindingError: If a reader runs code, takes too much memory or changes this project's functions.
+            FindingError: If a reader runs code, changes a function or takes too much memory.
             Exception: Any that its docstring does not name.
         """
         self._path.write_bytes(file)
@@ -119,8 +106,6 @@ class Watch:
             canary.is_on = False
         if canary.heard:
             raise FindingError(canary.heard)
-        if described(self._functions) != self._before:
-            raise FindingError("a function is another one")
         return said
 
 
@@ -134,16 +119,3 @@ def _check_memory(error: BaseException | None) -> None:
         if isinstance(error, MemoryError):
             raise FindingError(f"more than {MOST_MEMORY} bytes of memory") from error
         error = error.__cause__ or error.__context__
-
-
-def own_functions() -> list[FunctionType]:
-    """List the functions of the modules that read files."""
-    modules = [module for name, module in sys.modules.items() if name.startswith(READERS)]
-    held = [each for module in modules for each in vars(module).values()]
-    held += [each for kind in held if isinstance(kind, type) for each in vars(kind).values()]
-    return [each for each in held if isinstance(each, FunctionType) and each.__module__.startswith(READERS)]
-
-
-def described(functions: Iterable[FunctionType]) -> list[tuple[Any, ...]]:
-    """Say what of functions can be changed."""
-    return [(each.__code__, each.__defaults__, each.__kwdefaults__, len(each.__dict__)) for each in functions]
