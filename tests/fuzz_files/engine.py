@@ -1,7 +1,7 @@
 """One target, one process: atheris (libFuzzer) searches for files that reach new code, and watches each.
 
-`python -m tests.fuzz_files.engine NAME FOLDER FAST_FOLDER [libFuzzer's options]`; `__main__.py` calls it. What is here: everything
-that needs atheris. What is not: what is read and how that is watched.
+`python -m tests.fuzz_files.engine NAME FOLDER FAST_FOLDER [libFuzzer's options]`; `__main__.py` calls it. What is here:
+everything that needs atheris. What is not: what is read and how that is watched.
 """
 
 import importlib
