@@ -14,6 +14,8 @@ ORDERED = "tag:yaml.org,2002:python/object/apply:collections.OrderedDict"
 TUPLE = "tag:yaml.org,2002:python/tuple"
 
 
+MOST_BYTES = 1 << 17
+"""Of a file; rl_zoo3's have some thousand. PyYAML's time for a number to the base 60 grows with its length squared."""
 MOST_NODES = 1 << 16
 """Of a file, each counted as often as it is referred to: a few lines may refer to each other endlessly often."""
 
@@ -73,6 +75,8 @@ def read_plain_yaml(path: Path) -> dict[str, Any]:
         FileNotFoundError: If there is no such file.
     """
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ValueError(f"more than {MOST_BYTES} bytes")
         content = yaml.load(path.read_text(), Loader=_PlainLoader)
     except FileNotFoundError:
         raise

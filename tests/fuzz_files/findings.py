@@ -268,6 +268,13 @@ FINDINGS: dict[str, Finding] = {
         "draws from outside of its memory",
         READING,
     ),
+    "settings without end": Finding(
+        "settings",
+        lambda: b"a: 1" + bytes(1 << 17).replace(b"\0", b" "),
+        "a number to the base 60, as long as the file, took minutes",
+        "more than 131072 bytes",
+        READING,
+    ),
     "settings that merge": Finding(
         "settings",
         merged_settings,
