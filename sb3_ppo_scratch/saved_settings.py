@@ -13,7 +13,7 @@ from typing import Any
 from stable_baselines3.common.save_util import open_path
 
 from sb3_ppo_scratch.errors import ArgumentError
-from sb3_ppo_scratch.zip_members import check_members
+from sb3_ppo_scratch.zip_members import check_members, opened
 
 
 def read_whole(path: str | pathlib.Path | io.BufferedIOBase) -> bytes:
@@ -26,12 +26,11 @@ def read_whole(path: str | pathlib.Path | io.BufferedIOBase) -> bytes:
         All of it.
 
     Raises:
-        UnsafeFileError: If it is odd (`zip_members.py`).
-        zipfile.BadZipFile: If it is no zip file.
+        UnsafeFileError: If it is no zip file, or odd (`zip_members.py`).
     """
     file = open_path(path, "r", suffix="zip")
     try:
-        with zipfile.ZipFile(file) as archive:
+        with opened(file) as archive:
             check_members(archive, file.seek(0, io.SEEK_END))
         file.seek(0)
         return file.read()
@@ -55,9 +54,11 @@ def read_saved_settings(path: str | pathlib.Path | io.BufferedIOBase) -> dict[st
     file = open_path(path, "r", suffix="zip")
     try:
         with zipfile.ZipFile(file) as archive:
-            settings: dict[str, Any] = json.loads(archive.read("data"))
-            return settings
-    except (zipfile.BadZipFile, KeyError) as error:
+            settings = json.loads(archive.read("data").decode())
+        if not isinstance(settings, dict):
+            raise TypeError("no mapping")
+        return settings
+    except Exception as error:  # zipfile raises a dozen kinds for damaged files
         raise ArgumentError(f"{path} is no zip file that SB3 has saved a model in.") from error
     finally:
         if file is not path:

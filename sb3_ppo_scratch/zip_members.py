@@ -7,8 +7,11 @@ plain. Nothing is ever extracted to a folder. What is not: what the members mean
 import io
 import stat
 import zipfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import PurePosixPath
+from typing import IO
 
 from sb3_ppo_scratch.errors import ArgumentError
 
@@ -36,10 +39,27 @@ def read_members(file: bytes) -> dict[str, bytes]:
     Raises:
         UnsafeFileError: If it is damaged, or has anything that files of SB3 and torch have not.
     """
+    with opened(io.BytesIO(file)) as archive:
+        check_members(archive, len(file))
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+@contextmanager
+def opened(file: IO[bytes]) -> Iterator[zipfile.ZipFile]:
+    """Open a zip file, and let whatever goes wrong with it be one kind of error.
+
+    Args:
+        file: It.
+
+    Yields:
+        Its members.
+
+    Raises:
+        UnsafeFileError: In place of any other error.
+    """
     try:
-        with zipfile.ZipFile(io.BytesIO(file)) as archive:
-            check_members(archive, len(file))
-            return {name: archive.read(name) for name in archive.namelist()}
+        with zipfile.ZipFile(file) as archive:
+            yield archive
     except UnsafeFileError:
         raise
     except Exception as error:  # zipfile raises a dozen kinds for damaged files
@@ -58,9 +78,9 @@ def check_members(archive: zipfile.ZipFile, size: int) -> None:
             else, or if the sizes do not fit the file.
     """
     members = archive.infolist()
-    names = [member.filename for member in members]
-    if len(set(names)) < len(names):
-        raise UnsafeFileError(f"the member {next(name for name in names if names.count(name) > 1)!r} is there twice")
+    for name, count in Counter(member.filename for member in members).items():
+        if count > 1:
+            raise UnsafeFileError(f"the member {name!r} is there twice")
     for member in members:
         check_member(member)
     total = sum(member.file_size for member in members)

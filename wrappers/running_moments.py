@@ -6,7 +6,10 @@ Here: `RunningMoments`, which knows nothing of environments. Not here: what is d
 
 from __future__ import annotations
 
+import io
+import math
 import os
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._checks import as_finite_array, as_whole_number
 
-_MEMBERS = ("count", "mean", "var")
+_MEMBERS = ["count", "mean", "var"]
 
 
 class RunningMoments:
@@ -337,15 +340,40 @@ def _read_members(path: Path) -> dict[str, NDArray[Any]]:
     """
     with path.open("rb") as file:
         try:
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
+            if file.read(len(np.lib.format.MAGIC_PREFIX)) == np.lib.format.MAGIC_PREFIX:
                 raise TypeError("it holds a single array")
-            members = {name: archive[name] for name in archive.files}
+            with zipfile.ZipFile(file) as archive:
+                names = sorted(name.removesuffix(".npy") for name in archive.namelist())
+                members = {name: _read_array(archive, f"{name}.npy") for name in _MEMBERS} if names == _MEMBERS else {}
         # A damaged file makes zipfile, zlib and NumPy raise errors of some ten unrelated types.
         except Exception as error:
             raise ValueError(f"{str(path)!r} is damaged or not an .npz file of RunningMoments.save: {error}") from error
-    if sorted(members) != sorted(_MEMBERS):
-        raise ValueError(
-            f"{str(path)!r} holds {sorted(members)}, expected {list(_MEMBERS)} as RunningMoments.save writes"
-        )
+    if not members:
+        raise ValueError(f"{str(path)!r} holds {names}, expected {_MEMBERS} as RunningMoments.save writes")
     return members
+
+
+def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """Read an array, unless it would take more memory than it has bytes.
+
+    Args:
+        archive: The `.npz` file.
+        name: The array's in it.
+
+    Returns:
+        The array.
+
+    Raises:
+        ValueError: If it is compressed, or claims more numbers than are there.
+        Exception: Whatever zipfile and NumPy say of damaged files.
+    """
+    if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{name} is compressed")
+    content = io.BytesIO(archive.read(name))
+    np.lib.format.read_magic(content)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(content)
+    if math.prod(shape) * dtype.itemsize > len(content.getbuffer()):
+        raise ValueError(f"{name} claims the shape {shape}, which is not there")
+    content.seek(0)
+    array: NDArray[Any] = np.lib.format.read_array(content, allow_pickle=False)
+    return array

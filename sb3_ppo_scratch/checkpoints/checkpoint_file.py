@@ -137,7 +137,7 @@ def _run_of(members: Mapping[str, bytes], file: bytes) -> dict[str, Any]:
     if not file.endswith(_seal(members[STATE])):
         raise DamagedCheckpointError("its state is not the one that was written")
     try:
-        run = json.loads(members[STATE])
+        run = json.loads(members[STATE].decode())
         kind, version = run["format"], run["version"]
     except Exception as error:  # whoever wants to do harm can make the comment fit anything
         raise DamagedCheckpointError(f"no state of a run: {error or type(error).__name__}") from error

@@ -16,6 +16,9 @@ BIT_GENERATORS = {
 }
 """NumPy's, by name: what a checkpoint may name."""
 
+LARGEST_PLACE = 624, 4
+"""Of MT19937 in its words, and of Philox in its buffer; NumPy reads the memory behind them for larger ones."""
+
 
 def read_random_states() -> dict[str, Any]:
     """Read the states of Python's, NumPy's and torch's global generators, GPUs' included if they are in use.
@@ -155,4 +158,7 @@ def _make_bits(state: Any) -> Any:
     """
     if not isinstance(state, dict) or state.get("bit_generator") not in BIT_GENERATORS:
         raise ValueError("no state of a random generator")
+    place = state["state"].get("pos", 0), state.get("buffer_pos", 0)
+    if any(not 0 <= each <= most for each, most in zip(place, LARGEST_PLACE, strict=True)):
+        raise ValueError("no state of a random generator: it draws from outside of its memory")
     return BIT_GENERATORS[state["bit_generator"]]()

@@ -6,7 +6,8 @@ simpler ones (`state_kinds.py`), the file (`checkpoint_file.py`), and what belon
 
 import json
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,10 @@ NUMBERS = "biufc"
 """Of arrays' types: booleans, integers and floating-point numbers."""
 PLAIN = (bool, int, float, str, type(None))
 """What JSON knows itself. Python's JSON keeps every bit of a float, and knows NaN, infinities and long integers."""
+MOST_AXES, LONGEST_AXIS = 64, 1 << 62
+"""Of an array; NumPy has no more. Longer ones would take hours to multiply."""
+TYPE_NAME = re.compile(r"[<>|=]?[biufc]\d{1,2}")
+"""As NumPy writes the types of numbers; it would read other names as an expression."""
 LONGEST_INTEGER = 2048
 """Bits; Python may refuse to write longer ones as text."""
 DEEPEST = 50
@@ -175,17 +180,55 @@ def decode(text: str, data: bytes) -> State:
         The state; arrays are copies.
 
     Raises:
-        StateError: If the text is no such JSON, or an array does not lie within the bytes.
+        StateError: If the text is no such JSON, or an array does not lie behind the one before it, within the bytes.
     """
     try:
-        return _from_json(json.loads(text), memoryview(data))
+        return _from_json(json.loads(text), _Arrays(data))
     except StateError:
         raise
     except Exception as error:  # what is put together from wrong parts raises all kinds
         raise StateError(f"no state of a run: {error or type(error).__name__}") from error
 
 
-def _from_json(value: Any, data: memoryview) -> State:
+class _Arrays:
+    """The arrays' bytes, each of which belongs to one array: no file becomes larger than it is.
+
+    Args:
+        data: All of them.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._taken = memoryview(data), 0
+
+    def load(self, type_name: str, shape: list[int], place: int, order: list[int] | None = None) -> np.ndarray:
+        """Copy the next array.
+
+        Args:
+            type_name: Of its numbers, as NumPy names them.
+            shape: Its own.
+            place: Where its bytes begin.
+            order: Its axes as they lie in memory; None: C's order.
+
+        Returns:
+            The array.
+
+        Raises:
+            StateError: If it is none of numbers, or does not lie within the bytes, behind the one before it.
+        """
+        if not TYPE_NAME.fullmatch(type_name):
+            raise StateError(f"no state of a run: an array of {type_name!r:.100}")
+        dtype = np.dtype(type_name)
+        end = place + dtype.itemsize * count_items(shape)
+        if type(place) is not int or not self._taken <= place <= end <= len(self._data):
+            raise StateError(f"no state of a run: an array of {end - place} bytes at {place} in {len(self._data)}")
+        self._taken = end
+        flat = np.frombuffer(self._data[place:end], dtype=dtype)
+        if order is None:
+            return flat.reshape(shape).copy()
+        return flat.reshape([shape[axis] for axis in order]).copy().transpose(np.argsort(order))
+
+
+def _from_json(value: Any, arrays: _Arrays) -> State:
     """Turn what JSON knows into a value.
 
     Raises:
@@ -195,43 +238,29 @@ def _from_json(value: Any, data: memoryview) -> State:
         return value
     kind, *content = value
     if kind == "list":
-        return [_from_json(each, data) for each in content]
+        return [_from_json(each, arrays) for each in content]
     if kind == "dict":
-        return {_from_json(key, data): _from_json(each, data) for key, each in content}
+        return {_from_json(key, arrays): _from_json(each, arrays) for key, each in content}
     if kind in ARRAYS:
-        return ARRAYS[kind](_load(*content, data=data))
+        return ARRAYS[kind](arrays.load(*content))
     if kind not in KINDS:
         raise StateError(f"no state of a run: unknown kind {kind!r}")
     (parts,) = content
-    return KINDS[kind].put_together(_from_json(parts, data))
+    return KINDS[kind].put_together(_from_json(parts, arrays))
 
 
-def _load(
-    type_name: str, shape: list[int], place: int, order: list[int] | None = None, *, data: memoryview
-) -> np.ndarray:
-    """Copy an array of the given shape out of the bytes; no more memory is taken than it has bytes there.
+def count_items(shape: Sequence[int]) -> int:
+    """Multiply the lengths of a shape that nobody vouches for.
 
-    Raises:
-        StateError: If it is none of numbers, or does not lie within the bytes.
-    """
-    dtype = np.dtype(type_name)
-    if dtype.kind not in NUMBERS or dtype.hasobject:
-        raise StateError(f"no state of a run: an array of {type_name!r}")
-    size = dtype.itemsize * _count_items(shape)
-    if type(place) is not int or place < 0 or place + size > len(data):
-        raise StateError(f"no state of a run: an array of {size} bytes at {place} in {len(data)}")
-    flat = np.frombuffer(data[place : place + size], dtype=dtype)
-    if order is None:
-        return flat.reshape(shape).copy()
-    return flat.reshape([shape[axis] for axis in order]).copy().transpose(np.argsort(order))
+    Args:
+        shape: It.
 
-
-def _count_items(shape: list[int]) -> int:
-    """Multiply the lengths of a shape.
+    Returns:
+        How many numbers such an array has.
 
     Raises:
-        StateError: If it is none.
+        StateError: If it is no shape of an array.
     """
-    if any(type(length) is not int or length < 0 for length in shape):
-        raise StateError(f"no state of a run: an array of shape {shape}")
+    if len(shape) > MOST_AXES or any(type(n) is not int or not 0 <= n <= LONGEST_AXIS for n in shape):
+        raise StateError("an array of no shape that an array can have")
     return math.prod(shape)

@@ -5,14 +5,13 @@ classes listed here. What is not: which of a model's attributes are described (`
 """
 
 import importlib
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch as th
 
-from sb3_ppo_scratch.checkpoints.state_tree import State, is_state
+from sb3_ppo_scratch.checkpoints.state_tree import State, count_items, is_state
 from sb3_ppo_scratch.errors import ArgumentError
 from sb3_ppo_scratch.zip_members import UnsafeFileError
 
@@ -155,7 +154,7 @@ def _count_numbers(description: State) -> int:
         return sum(map(_count_numbers, description))
     if not isinstance(description, dict):
         return 0
-    own = math.prod(_sizes(description.get("shape", description.get("n", ())))) if OBJECT in description else 0
+    own = count_items(_sizes(description.get("shape", description.get("n", ())))) if OBJECT in description else 0
     return own + sum(map(_count_numbers, description.values()))
 
 

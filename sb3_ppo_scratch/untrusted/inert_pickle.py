@@ -10,8 +10,8 @@ import io
 import pickle
 import pickletools
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
 
 from sb3_ppo_scratch.zip_members import UnsafeFileError
 
@@ -26,8 +26,53 @@ PLACES = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 """Opcodes with a place in the pickle's memory."""
 MOST_OPCODES = 1 << 20
 """Each makes an object of at most some dozen bytes; Adam's state of 5,000 tensors has a half of this."""
-Stand = Callable[..., Any]
+LARGEST_KEY = 1 << 60
+"""Of a mapping's integers; some larger ones have the same hash, and many of these take a mapping hours."""
 Persistent = Callable[[Any], Any]
+
+
+class Maker:
+    """Stands for a function that a pickle names, and can be called, but not changed: a plain function could be.
+
+    Args:
+        make: What is called in its place.
+    """
+
+    __slots__ = ("_make",)
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        self._make = make
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call what stands for the function."""
+        return self._make(*arguments)
+
+    def __setstate__(self, state: Any) -> None:
+        """Refuse to be changed.
+
+        Raises:
+            UnsafeFileError: Always.
+        """
+        raise UnsafeFileError("a pickle that changes a function")
+
+
+class Ordered(dict[Any, Any]):
+    """Stands for an `OrderedDict`: made empty, then filled. torch writes `_metadata` as its one attribute."""
+
+    __slots__ = ()
+
+    def __new__(cls) -> "Ordered":
+        """Make an empty one; a list of pairs would not be looked at."""
+        return super().__new__(cls)
+
+    def __setstate__(self, state: Any) -> None:
+        """Leave the attributes out.
+
+        Raises:
+            UnsafeFileError: If there are others, which could replace methods.
+        """
+        if not isinstance(state, dict) or set(state) != {"_metadata"}:
+            raise UnsafeFileError("a pickle that changes an OrderedDict")
 
 
 class Unknown:
@@ -72,7 +117,7 @@ def read_inertly(content: bytes, known: Mapping[tuple[str, str], Any], persisten
 
     Args:
         content: The pickle.
-        known: What stands for each module and name that it may have.
+        known: What stands for each module and name that it may have: types without state of their own, and `Maker`s.
         persistent: What stands for objects that are kept outside the pickle; None: there must be none.
 
     Returns:
@@ -110,8 +155,46 @@ def check_opcodes(content: bytes) -> None:
             raise UnsafeFileError(f"a pickle that asks for {argument} places")
 
 
-class _InertUnpickler(pickle.Unpickler):
-    """Finds stand-ins only."""
+def _with_checked_keys(opcode: bytes, begin: int | None) -> Callable[[Any], None]:
+    """Look at keys before a mapping takes them.
+
+    Args:
+        opcode: What puts keys and values, which alternate on the stack above the last mark, into a mapping.
+        begin: Where the first key lies on the stack.
+
+    Returns:
+        What an unpickler does on this opcode.
+    """
+
+    def check_and_load(unpickler: Any) -> None:
+        _check_keys(unpickler.stack[begin::2])
+        pickle._Unpickler.dispatch[opcode[0]](unpickler)
+
+    return check_and_load
+
+
+def _check_keys(keys: Iterable[Any]) -> None:
+    """Refuse keys whose hash may take for ever.
+
+    A tuple's walks through all that is in it, again and again, and so deep that it can overrun the process's stack.
+
+    Raises:
+        UnsafeFileError: If there is one.
+    """
+    for key in keys:
+        if isinstance(key, tuple) or (isinstance(key, int) and abs(key) > LARGEST_KEY):
+            raise UnsafeFileError(f"a pickle of a mapping with such a key: {type(key).__name__}")
+
+
+class _InertUnpickler(pickle._Unpickler):
+    """Finds stand-ins only, and looks at keys. The one that is written in Python: C's asks nobody about keys."""
+
+    dispatch: ClassVar[dict[int, Any]] = {
+        **pickle._Unpickler.dispatch,
+        pickle.SETITEM[0]: _with_checked_keys(pickle.SETITEM, -2),
+        pickle.SETITEMS[0]: _with_checked_keys(pickle.SETITEMS, None),
+        pickle.DICT[0]: _with_checked_keys(pickle.DICT, None),
+    }
 
     def __init__(self, content: bytes, known: Mapping[tuple[str, str], Any], persistent: Persistent | None) -> None:
         super().__init__(io.BytesIO(content))

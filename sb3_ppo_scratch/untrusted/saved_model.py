@@ -103,7 +103,7 @@ def _json_mapping(members: Mapping[str, bytes], name: str) -> dict[str, Any]:
     if len(text) > LARGEST_TEXT:
         raise UnsafeFileError(f"the member {name!r} has {len(text)} bytes")
     try:
-        content = json.loads(text)
+        content = json.loads(text.decode())
     except (ValueError, RecursionError) as error:
         raise UnsafeFileError(f"the member {name!r} is no JSON: {error}") from error
     if not isinstance(content, dict):
@@ -208,10 +208,15 @@ def read_description(members: Mapping[str, bytes]) -> tuple[dict[str, Any], dict
             f"it was written in format {content['version']} by a newer sb3-ppo-scratch; this one reads up to "
             f"{VERSION}: install the newer one"
         )
-    description: State = decode(content["described"], base64.b64decode(content["arrays"]))
-    if not isinstance(description, dict) or not isinstance(content["left_out"], dict):
-        raise UnsafeFileError("its description is no mapping")
-    return make_described(description), content["left_out"]
+    try:
+        description: State = decode(content["described"], base64.b64decode(content["arrays"]))
+        if not isinstance(description, dict) or not isinstance(content["left_out"], dict):
+            raise UnsafeFileError("its description is no mapping")
+        return make_described(description), content["left_out"]
+    except UnsafeFileError:
+        raise
+    except Exception as error:  # what is made with wrong arguments raises all kinds
+        raise UnsafeFileError(f"its description is damaged: {type(error).__name__} {error}") from error
 
 
 def _why_missing(names: Collection[str], left_out: Mapping[str, str]) -> str:

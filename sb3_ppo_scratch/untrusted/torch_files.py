@@ -6,12 +6,11 @@ declares. What is not: whose tensors they are (`saved_model.py`).
 """
 
 import functools
-import math
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from sb3_ppo_scratch.untrusted.inert_pickle import MOST_OPCODES, read_inertly
+from sb3_ppo_scratch.checkpoints.state_tree import LONGEST_AXIS, count_items
+from sb3_ppo_scratch.untrusted.inert_pickle import MOST_OPCODES, Maker, Ordered, read_inertly
 from sb3_ppo_scratch.zip_members import UnsafeFileError, read_members, write_members
 
 ITEM_SIZES = {
@@ -67,9 +66,9 @@ def checked_tensors(file: bytes) -> tuple[bytes, Any]:
     if pickled is None or any(not name.startswith(f"{folder}/") for name in members):
         raise UnsafeFileError("it is no file of torch.save")
     known: dict[tuple[str, str], Any] = {("torch", name): size for name, size in ITEM_SIZES.items()}
-    known["collections", "OrderedDict"] = OrderedDict
-    known["torch._utils", "_rebuild_tensor_v2"] = _tensor
-    known["torch._utils", "_rebuild_parameter"] = lambda tensor, _requires_grad, _hooks: tensor
+    known["collections", "OrderedDict"] = Ordered
+    known["torch._utils", "_rebuild_tensor_v2"] = Maker(_tensor)
+    known["torch._utils", "_rebuild_parameter"] = Maker(lambda tensor, _requires_grad, _hooks: tensor)
     content = read_inertly(pickled, known, functools.partial(_storage, members, folder))
     _check_total(content, len(file))
     return write_members(members), content
@@ -95,13 +94,13 @@ def _tensor(storage: _Storage, offset: int, shape: tuple[int, ...], stride: tupl
 
     Raises:
         UnsafeFileError: If it reaches beyond it.
+        StateError: If the shape is none.
     """
-    numbers = (offset, *shape, *stride)
     if not isinstance(storage, _Storage) or len(shape) != len(stride):
         raise UnsafeFileError("it holds something that is no tensor")
-    if any(type(number) is not int or number < 0 for number in numbers):
-        raise UnsafeFileError(f"a tensor has the shape {shape} and the stride {stride}")
-    n_items = math.prod(shape)
+    n_items = count_items(shape)
+    if any(type(number) is not int or not 0 <= number <= LONGEST_AXIS for number in (offset, *stride)):
+        raise UnsafeFileError("a tensor's elements lie nowhere")
     last = offset + sum((length - 1) * step for length, step in zip(shape, stride, strict=True))
     if n_items > storage.n_items or (n_items and last >= storage.n_items):
         raise UnsafeFileError(f"a tensor claims the shape {shape}, but has {storage.n_items} elements")

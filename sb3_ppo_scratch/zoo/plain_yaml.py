@@ -14,8 +14,34 @@ ORDERED = "tag:yaml.org,2002:python/object/apply:collections.OrderedDict"
 TUPLE = "tag:yaml.org,2002:python/tuple"
 
 
+MOST_BYTES = 1 << 17
+"""Of a file; rl_zoo3's have some thousand. PyYAML's time for a number to the base 60 grows with its length squared."""
+MOST_NODES = 1 << 16
+"""Of a file, each counted as often as it is referred to: a few lines may refer to each other endlessly often."""
+
+
 class _PlainLoader(yaml.SafeLoader):
     """PyYAML's safe loader, with ordered mappings and tuples."""
+
+    def get_single_node(self) -> Any:
+        """Read the nodes, before anything is made of them.
+
+        Returns:
+            The first.
+
+        Raises:
+            ValueError: If there are too many.
+        """
+        node = super().get_single_node()
+        left, n_seen = [node], 0
+        while left:
+            each = left.pop()
+            n_seen += 1
+            if n_seen > MOST_NODES:
+                raise ValueError(f"more than {MOST_NODES} entries")
+            if isinstance(each, yaml.nodes.CollectionNode):
+                left.extend(part for entry in each.value for part in (entry if isinstance(entry, tuple) else (entry,)))
+        return node
 
 
 def _ordered(loader: yaml.SafeLoader, node: yaml.nodes.Node) -> dict[Any, Any]:
@@ -49,8 +75,12 @@ def read_plain_yaml(path: Path) -> dict[str, Any]:
         FileNotFoundError: If there is no such file.
     """
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ValueError(f"more than {MOST_BYTES} bytes")
         content = yaml.load(path.read_text(), Loader=_PlainLoader)
-    except (yaml.YAMLError, AssertionError, TypeError, UnicodeDecodeError) as error:
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # PyYAML lets through whatever Python says to bad numbers, dates and keys
         raise ValueError(f"{path} holds more than plain settings, or is damaged: {error}") from error
     if not isinstance(content, Mapping):
         raise ValueError(f"{path} holds no settings.")

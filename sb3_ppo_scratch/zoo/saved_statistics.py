@@ -18,7 +18,7 @@ from sb3_ppo_scratch.untrusted.inert_pickle import AnythingUnknown, Unknown, rea
 from sb3_ppo_scratch.untrusted.saved_model import refusing
 from sb3_ppo_scratch.zip_members import UnsafeFileError
 
-FLOATS = ("f4", "f8")
+FLOATS, BYTE_ORDERS = ("f4", "f8"), ("<", ">", "=", "|")
 
 
 class Moments(NamedTuple):
@@ -93,10 +93,10 @@ def _array(value: Any) -> NDArray[np.float64]:
     else:
         _, shape, dtype, is_fortran, data = value.state
         order = "F" if is_fortran else "C"
-    kind = dtype.arguments[0]
-    if kind not in FLOATS:
-        raise UnsafeFileError(f"its statistics are of the type {kind}")
-    return np.frombuffer(data, dtype=dtype.state[1] + kind).reshape(shape, order=order).astype(np.float64)
+    kind, byte_order = dtype.arguments[0], dtype.state[1]
+    if kind not in FLOATS or byte_order not in BYTE_ORDERS:
+        raise UnsafeFileError("its statistics are no floating-point numbers")
+    return np.frombuffer(data, dtype=byte_order + kind).reshape(shape, order=order).astype(np.float64)
 
 
 def normalized(env: VecEnv, path: Path) -> VecNormalize:

@@ -3,10 +3,8 @@
 import io
 import pickle
 import pickletools
-import resource
 import struct
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from sb3_ppo_scratch import PPOScratch, ReinforceScratch
 from sb3_ppo_scratch.__main__ import main
 from sb3_ppo_scratch.errors import ArgumentError
 from sb3_ppo_scratch.zip_members import UnsafeFileError
+from tests.limits import little_memory
 from tests.untrusted.hostile import (
     DATA,
     DESCRIPTION,
@@ -39,7 +38,6 @@ from tests.untrusted.hostile import (
     zipped,
 )
 
-MOST_MEMORY = 256 << 20
 Members = dict[str, bytes]
 Make = Callable[[Members, Path], Members | bytes | list[Any]]
 
@@ -53,18 +51,6 @@ def sound() -> Members:
     file.seek(0)
     PPOScratch.load(file, trusted=False)  # what Python and torch load once is no memory that a file takes
     return members_of(file.getvalue())
-
-
-@contextmanager
-def little_memory() -> Iterator[None]:
-    """Let this process take no more than 256 MiB beyond what it has; more raises `MemoryError`."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MOST_MEMORY, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def made(name: str, **fields: Any) -> dict[str, Any]:
