@@ -102,7 +102,7 @@ def write_report(outcomes: Sequence[Outcome], machine: Mapping[str, Any], comman
             "and changes them again; `tests/fuzz_files/mutations.py` changes members of zip files, opcodes of pickles "
             "and values in JSON, and makes CRCs and digests right again.",
             "",
-            "| target | files | per second | edges reached | features | kept | read without error | findings | revision |",
+            "| target | files | per second | edges | features | kept | read without error | findings | revision |",
             "|---|---:|---:|---:|---:|---:|---:|---:|---|",
             *map(_row, outcomes),
             "",
