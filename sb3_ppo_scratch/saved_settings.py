@@ -54,7 +54,10 @@ def read_saved_settings(path: str | pathlib.Path | io.BufferedIOBase) -> dict[st
     file = open_path(path, "r", suffix="zip")
     try:
         with zipfile.ZipFile(file) as archive:
-            settings = json.loads(archive.read("data").decode())
+            member = archive.getinfo("data")
+            if member.compress_size > file.seek(0, io.SEEK_END):
+                raise ValueError("more bytes than there are, which would be asked for")
+            settings = json.loads(archive.read(member).decode())
         if not isinstance(settings, dict):
             raise TypeError("no mapping")
         return settings

@@ -110,6 +110,8 @@ def check_member(member: zipfile.ZipInfo) -> None:
         raise UnsafeFileError(f"the member {member.filename!r} is encrypted")
     if member.compress_type != zipfile.ZIP_STORED:
         raise UnsafeFileError(f"the member {member.filename!r} is compressed, which neither SB3 nor torch does")
+    if member.compress_size != member.file_size:
+        raise UnsafeFileError(f"the member {member.filename!r} has two sizes")
 
 
 def write_members(members: Mapping[str, bytes]) -> bytes:

@@ -4,6 +4,7 @@ What is here: the command line, and running the fuzzer. What is not: the fuzzer'
 """
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from sb3_ppo_scratch.benchmark.machine import describe_machine
+from sb3_ppo_scratch.benchmark.machine import code_revision, describe_machine
 from tests.fuzz_files.report import Outcome, read_outcome, write_report
 from tests.fuzz_files.targets import TARGETS
 
@@ -61,7 +62,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz_files", description="Fuzz whatever reads files.")
     parser.add_argument("--minutes", type=float, default=10.0, help="for each target (default: 10)")
     parser.add_argument("--target", action="append", choices=list(TARGETS), help="this one (repeatable; default: all)")
-    parser.add_argument("--folder", type=Path, help="where files are kept that reach new code (default: a new one)")
+    parser.add_argument("--folder", type=Path, help="where files are kept; targets that have run there do not again")
     parser.add_argument(
         "--out", type=Path, nargs="?", const=REPORT, help=f"write the report, as {REPORT.name} unless said otherwise"
     )
@@ -69,16 +70,19 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def fuzz(name: str, seconds: float, folder: Path) -> Outcome:
-    """Fuzz a target in a process of its own until the time is over or something is found.
+    """Fuzz a target in a process of its own until the time is over or something is found, unless that has been done.
 
     Args:
         name: The target's.
         seconds: The time.
-        folder: Takes the files that reach new code, those that are findings, and `log.txt`.
+        folder: Takes the files that reach new code, those that are findings, `log.txt`, and what it came to.
 
     Returns:
         What it came to.
     """
+    done = folder / "outcome.json"
+    if done.is_file():
+        return Outcome(**json.loads(done.read_text()))
     folder.mkdir(parents=True, exist_ok=True)
     begin, limits = time.perf_counter(), [f"-max_total_time={seconds:.0f}", f"-artifact_prefix={folder}/"]
     with (
@@ -87,7 +91,9 @@ def fuzz(name: str, seconds: float, folder: Path) -> Outcome:
     ):
         command = [sys.executable, "-m", "tests.fuzz_files.engine", name, str(folder), fast, *OPTIONS, *limits]
         subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
-    outcome = read_outcome(name, time.perf_counter() - begin, folder, (folder / "log.txt").read_text(errors="replace"))
+    log_text, seconds = (folder / "log.txt").read_text(errors="replace"), time.perf_counter() - begin
+    outcome = read_outcome(name, seconds, folder, log_text, code_revision())
+    done.write_text(json.dumps(outcome._asdict()))
     print(f"{name}: {outcome.executions:,} files, {len(outcome.found)} findings in {folder}", flush=True)
     return outcome
 

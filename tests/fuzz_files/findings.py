@@ -157,6 +157,14 @@ def statistics_file(compression: int = zipfile.ZIP_STORED, *, claimed: int = 1) 
     return file.getvalue()
 
 
+def long_member() -> bytes:
+    """Let a member claim more compressed bytes than there are."""
+    file = bytearray(zipped({DATA: b"{}"}))
+    place = file.find(b"PK\x01\x02") + 20
+    file[place : place + 4] = (1 << 30).to_bytes(4, "little")
+    return bytes(file)
+
+
 def many_members() -> bytes:
     """Write a zip file of many members, the last of which is there twice."""
     return zipped([*((str(number), b"") for number in range(3000)), ("2999", b"")])
@@ -318,6 +326,13 @@ FINDINGS: dict[str, Finding] = {
         "a name that is there twice behind 60,000 others took minutes to be found",
         "'2999' is there twice",
         READING,
+    ),
+    "a member of two sizes": Finding(
+        "zip",
+        long_member,
+        "`read_saved_settings` asked for as much memory as a member's second size claims",
+        "has two sizes",
+        FUZZER,
     ),
     "settings cut off": Finding(
         "zip",

@@ -32,9 +32,11 @@ class Outcome(NamedTuple):
     """Share of the files that the first reader has read without an error."""
     found: Sequence[str]
     """Names of the files on which a reader did what it must not."""
+    revision: str
+    """Of this project."""
 
 
-def read_outcome(name: str, seconds: float, folder: Path, log: str) -> Outcome:
+def read_outcome(name: str, seconds: float, folder: Path, log: str, revision: str) -> Outcome:
     """Read what libFuzzer has left.
 
     Args:
@@ -42,6 +44,7 @@ def read_outcome(name: str, seconds: float, folder: Path, log: str) -> Outcome:
         seconds: How long it ran.
         folder: Where the files are.
         log: What it has printed.
+        revision: Of this project.
 
     Returns:
         The outcome.
@@ -65,6 +68,7 @@ def read_outcome(name: str, seconds: float, folder: Path, log: str) -> Outcome:
         corpus,
         examined["read"] / examined["examined"],
         found,
+        revision,
     )
 
 
@@ -90,8 +94,7 @@ def write_report(outcomes: Sequence[Outcome], machine: Mapping[str, Any], comman
             f"{sum(outcome.seconds for outcome in outcomes) / 60:.0f} minutes; {n_found or 'none'} of them made a "
             "reader do what it must not.",
             "",
-            f"{machine['cpu']}, one process at a time, {machine['system']}, Python {machine['python']}, {versions}, "
-            f"revision {machine['revision']}.",
+            f"{machine['cpu']}, one process at a time, {machine['system']}, Python {machine['python']}, {versions}.",
             "",
             "A file is a finding if a reader raises an error that its docstring does not name, runs or imports code, "
             "writes a file, changes a function or class, takes more than 256 MiB, or takes 20 seconds "
@@ -99,8 +102,8 @@ def write_report(outcomes: Sequence[Outcome], machine: Mapping[str, Any], comman
             "and changes them again; `tests/fuzz_files/mutations.py` changes members of zip files, opcodes of pickles "
             "and values in JSON, and makes CRCs and digests right again.",
             "",
-            "| target | files | per second | edges reached | features | files kept | read without error | findings |",
-            "|---|---:|---:|---:|---:|---:|---:|---:|",
+            "| target | files | per second | edges | features | kept | read without error | findings | revision |",
+            "|---|---:|---:|---:|---:|---:|---:|---:|---|",
             *map(_row, outcomes),
             "",
             "Edges (branches of the code that were taken) are counted in this project, `zipfile`, `pickle`, "
@@ -126,4 +129,4 @@ def _row(outcome: Outcome) -> str:
     numbers = (
         f"{each:,}" for each in (outcome.executions, round(rate), outcome.edges, outcome.features, outcome.corpus)
     )
-    return f"| {outcome.name} | {' | '.join(numbers)} | {outcome.read:.0%} | {n_found} |"
+    return f"| {outcome.name} | {' | '.join(numbers)} | {outcome.read:.0%} | {n_found} | {outcome.revision} |"

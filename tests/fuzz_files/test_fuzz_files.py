@@ -1,6 +1,7 @@
 """Every target reads its sound files, survives mutations of them, and refuses all that was found; without a fuzzer."""
 
 import functools
+import json
 import os
 import random
 import re
@@ -14,7 +15,7 @@ import pytest
 from tests.fuzz_files.__main__ import main
 from tests.fuzz_files.findings import FINDINGS
 from tests.fuzz_files.mutations import Plain, mutated
-from tests.fuzz_files.report import read_outcome, write_report
+from tests.fuzz_files.report import Outcome, read_outcome, write_report
 from tests.fuzz_files.seeds import seeds
 from tests.fuzz_files.targets import TARGETS, Reader, Target
 from tests.fuzz_files.watching import FindingError, Watch
@@ -111,16 +112,29 @@ stat::number_of_executed_units: 12560
 def test_the_report_says_what_the_fuzzer_has_done(tmp_path: Path) -> None:
     (tmp_path / "counts.json").write_text('{"examined": 200, "read": 50}')
     (tmp_path / "crash-1").touch()
-    outcome = read_outcome("state", 10.0, tmp_path, LOG)
-    machine = {"versions": {"a": "1"}, "cpu": "c", "system": "s", "python": "p", "revision": "r", "date": "d"}
+    outcome = read_outcome("state", 10.0, tmp_path, LOG, "r")
+    machine = {"versions": {"a": "1"}, "cpu": "c", "system": "s", "python": "p", "date": "d"}
     report = write_report([outcome], machine, "command")
-    assert "| state | 12,560 | 1,256 | 68 | 141 | 26 | 25% | 1 |" in report
+    assert "| state | 12,560 | 1,256 | 68 | 141 | 26 | 25% | 1 | r |" in report
     assert all(finding.harm in report for finding in FINDINGS.values())
+
+
+def test_a_target_that_has_run_does_not_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = Outcome("state", 60.0, 1234567, 1, 2, 3, 0.5, [], "r")
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "outcome.json").write_text(json.dumps(outcome._asdict()))
+    for name in ("find_spec", "version"):
+        monkeypatch.setattr(f"tests.fuzz_files.__main__.{name}", lambda _: "1")
+    assert main(["--target", "state", "--folder", str(tmp_path), "--out", str(tmp_path / "report.md")]) == 0
+    assert "1,234,567 files in 1 minutes; none of them" in (tmp_path / "report.md").read_text()
+    assert capsys.readouterr().out.startswith((tmp_path / "report.md").read_text())
 
 
 def test_a_fuzzer_that_has_not_run_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="the fuzzer has not run"):
-        read_outcome("state", 10.0, tmp_path, "no module named atheris")
+        read_outcome("state", 10.0, tmp_path, "no module named atheris", "r")
 
 
 def test_without_atheris_the_command_says_how_to_get_it(
