@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from sb3_ppo_scratch.benchmark.markdown import table
-from tests.comparison import Comparison
+from tests.comparison import Comparison, compare_runs
 from tests.proofs.forked import ForkedProcess
-from tests.proofs.killing import TIMEOUT, TRAIN, WRITING, KilledRun, compare_runs, zoo_run
+from tests.proofs.killing import TIMEOUT, TRAIN, WRITING, KilledRun, zoo_run
 from tests.proofs.report import ROOT, Outcome, comparison_table, run_proof
 from tests.zoo.processes import run_python
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from sb3_ppo_scratch.benchmark.markdown import table
-from tests.proofs.killing import TIMEOUT, TRAIN, KilledRun, compare_runs, start_command, zoo_run
+from tests.comparison import compare_runs
+from tests.proofs.killing import TIMEOUT, TRAIN, KilledRun, start_command, zoo_run
 from tests.proofs.report import ROOT, Outcome, ProofError, comparison_table, run_proof
 from tests.zoo.processes import run_python
 
