@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sb3_ppo_scratch import PPOScratch
+
 Figures = Mapping[str, np.ndarray]
 """Arrays by name."""
 COUNTERS = ("num_timesteps", "_n_updates", "kl_coef_scale", "kl_rate_scale")
@@ -125,3 +127,24 @@ def figures_of_episodes(paths: Iterable[Path]) -> Figures:
         For each file the returns and lengths, float64 (episodes, 2).
     """
     return {path.name: np.loadtxt(path, delimiter=",", skiprows=2, usecols=(0, 1), ndmin=2) for path in paths}
+
+
+def compare_runs(one: Path, other: Path, env_id: str) -> dict[str, Comparison]:
+    """Compare what two runs have come to.
+
+    Args:
+        one: The first run's folder.
+        other: The second's.
+        env_id: The environment.
+
+    Returns:
+        Comparisons of the last models, the evaluations and the episodes of training.
+    """
+    models = [figures_of_model(PPOScratch.load(run / f"{env_id}.zip", device="cpu")) for run in (one, other)]
+    evaluations = [figures_of_evaluations(run / "evaluations.npz") for run in (one, other)]
+    episodes = [figures_of_episodes(run.glob("*.monitor.csv")) for run in (one, other)]
+    return {
+        "parameters, optimiser's state and counters": compare(*models),
+        "`evaluations.npz`": compare(*evaluations),
+        "returns and lengths of all episodes": compare(*episodes),
+    }

@@ -14,16 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sb3_ppo_scratch import PPOScratch
 from sb3_ppo_scratch.checkpoints.checkpoint_file import UNFINISHED, CheckpointError, holds_run, read_checkpoint
 from sb3_ppo_scratch.checkpoints.folder import list_checkpoints, newest_checkpoint
-from tests.comparison import (
-    Comparison,
-    compare,
-    figures_of_episodes,
-    figures_of_evaluations,
-    figures_of_model,
-)
 from tests.proofs.forked import ForkedProcess
 from tests.proofs.report import ROOT, ProofError
 from tests.zoo.processes import start_python
@@ -83,27 +75,6 @@ def zoo_run(folder: Path, env_id: str, number: int) -> Path:
     return folder / "ppo_scratch" / f"{env_id}_{number}"
 
 
-def compare_runs(one: Path, other: Path, env_id: str) -> dict[str, Comparison]:
-    """Compare what two runs have come to.
-
-    Args:
-        one: The first run's folder.
-        other: The second's.
-        env_id: The environment.
-
-    Returns:
-        Comparisons of the last models, the evaluations and the episodes of training.
-    """
-    models = [figures_of_model(PPOScratch.load(run / f"{env_id}.zip", device="cpu")) for run in (one, other)]
-    evaluations = [figures_of_evaluations(run / "evaluations.npz") for run in (one, other)]
-    episodes = [figures_of_episodes(run.glob("*.monitor.csv")) for run in (one, other)]
-    return {
-        "parameters, optimiser's state and counters": compare(*models),
-        "`evaluations.npz`": compare(*evaluations),
-        "returns and lengths of all episodes": compare(*episodes),
-    }
-
-
 class KilledRun:
     """A run that is killed.
 
@@ -134,6 +105,7 @@ class KilledRun:
             ProofError: If a checkpoint is lost or damaged, or the process fails.
         """
         output = ROOT / self.outputs / f"{self.run.name}_{len(self.kills)}.txt"
+        output.touch()
         if not self.kills:
             words, has_begun = self.words, self._has_checkpoint
         else:

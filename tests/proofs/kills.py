@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from sb3_ppo_scratch.benchmark.markdown import table
-from tests.comparison import Comparison
+from tests.comparison import Comparison, compare_runs
 from tests.proofs.forked import ForkedProcess
-from tests.proofs.killing import TIMEOUT, TRAIN, WRITING, KilledRun, compare_runs, zoo_run
+from tests.proofs.killing import TIMEOUT, TRAIN, WRITING, KilledRun, zoo_run
 from tests.proofs.report import ROOT, Outcome, comparison_table, run_proof
 from tests.zoo.processes import run_python
 
@@ -36,11 +36,10 @@ TEXT = """```
 python -m sb3_ppo_scratch train {words}
 ```
 
-was killed by SIGKILL again and again, each time gone on with by a new process (`train --resume`), from its beginning to
-its end, and that {n_runs} times, until at least {least} kills, of them {least_within} within the write of a
-checkpoint, had come together. What runs is the whole
-program, without anything of the proof in it; its processes are copied from one that has imported torch and rl_zoo3, so
-that they begin to train within a second or two.
+was killed by SIGKILL again and again, and each time a new process went on (`train --resume`): {n_runs} from
+beginning to end, until at least {least} kills, of them {least_within} within the write of a checkpoint, had come
+together. What runs is the whole program, without anything of the proof in it; its processes are copied from one that
+has imported torch and rl_zoo3, so that they begin to train within a second or two.
 
 Times of kills are drawn uniformly between 0 and {longest:g} seconds (`np.random.default_rng({seed})`). They count from
 the start of the process; in the one that begins a run from its first checkpoint, before which there is nothing to go on
@@ -48,12 +47,12 @@ with. So that writes take a good part of the time, a checkpoint is written every
 
 A kill was within the write of a checkpoint if it has left its temporary file, which is there from when it is opened
 until it gets its name. (Another file is written each time, the model that an older checkpoint becomes. It is counted by
-itself.) After each kill it was looked at
+itself.) After each kill the run's folder was looked at:
 
-- that no checkpoint is lost: the newest one found is at least the last that the run had said to be complete
-  (`Saving a checkpoint to ...`), and it is the one that the next process goes on from;
-- that none is unreadable: all that were written since the last kill were read, with their digests, as were the models
-  that older ones had become.
+- No checkpoint is lost: the newest one found is at least the last that the run had said to be complete (`Saving a
+  checkpoint to ...`), and it is the one that the next process goes on from.
+- None is unreadable: all that were written since the last kill were read, with their digests, as were the models that
+  older ones had become.
 
 **{n_kills} kills: {during}. Lost checkpoints: 0. Unreadable checkpoints: 0.**
 
@@ -159,7 +158,7 @@ def describe(
     ]
     return TEXT.format(
         words=" ".join(words),
-        n_runs=len(runs),
+        n_runs=f"{len(runs)} runs" if len(runs) > 1 else "one run",
         least=least[0],
         least_within=least[1],
         longest=LONGEST,

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import pytest
-import torch as th
 from gymnasium.envs.classic_control import CartPoleEnv
 from stable_baselines3 import PPO
 from stable_baselines3.common.monitor import Monitor
@@ -27,6 +25,8 @@ from sb3_ppo_scratch.zoo.folder_lock import locked
 from sb3_ppo_scratch.zoo.plain_yaml import read_plain_yaml
 from sb3_ppo_scratch.zoo.resume_option import RECORD, cut_monitor_files, take_resume
 from sb3_ppo_scratch.zoo.stopping import STOPPED
+from tests.comparison import compare_runs
+from tests.zoo.processes import start_python
 
 SECONDS = 120
 OPTIONS = ("--eval-freq", "3000", "--eval-episodes", "2", "--save-freq", "1000", "--seed", "1", "-n", "12000")
@@ -41,13 +41,7 @@ def train_until(
     run: Path, env: str, number: signal.Signals, *options: str, send: Callable[[int, int], None] = os.kill
 ) -> int:
     """Train in another process, send it a signal once it has written two checkpoints, and return its exit status."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sb3_ppo_scratch", "train", "--env", env, *OPTIONS, *options],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = start_python("-m", "sb3_ppo_scratch", "train", "--env", env, *OPTIONS, *options)
     end = time.monotonic() + SECONDS
     while len(list(run.glob("rl_model_*_steps.zip"))) < 2 and process.poll() is None and time.monotonic() < end:
         time.sleep(0.01)
@@ -57,17 +51,9 @@ def train_until(
 
 def assert_same_run(one: Path, other: Path, env: str) -> None:
     """Assert that two runs have come to the same: parameters, evaluations, and all episodes but for their times."""
-    models = [PPOScratch.load(run / f"{env}.zip") for run in (one, other)]
-    parameters = zip(*(model.policy.state_dict().values() for model in models), strict=True)
-    assert all(th.equal(own, others) for own, others in parameters)
-    assert models[0].num_timesteps == models[1].num_timesteps
-    evaluations = [np.load(run / "evaluations.npz") for run in (one, other)]
-    assert all(np.array_equal(evaluations[0][name], evaluations[1][name]) for name in evaluations[0])
-    names = sorted(path.name for path in one.glob("*.monitor.csv"))
-    assert names
-    for name in names:
-        rows = [[line.rsplit(",", 1)[0] for line in (run / name).read_text().splitlines()[1:]] for run in (one, other)]
-        assert rows[0] == rows[1]
+    for what, comparison in compare_runs(one, other, env).items():
+        assert comparison.differing == [], what
+        assert comparison.compared > 0
 
 
 @pytest.mark.parametrize("env", ["CartPole-v1", "LunarLander-v2"])
