@@ -96,7 +96,7 @@ FLOORS = [
     ["resumable_run"],
     ["rollout_collector", "live_attributes", "kl_control", "nan_watch"],
     ["acting", "update_choice", "policies"],
-    ["rollout_ends", "untrusted"],
+    ["rollout_ends", "untrusted", "policy_kwargs"],
     [
         "observation_normalizer",
         "update_stats",
