@@ -48,7 +48,7 @@ def sb3_errors_named(what: str) -> Iterator[None]:
         Nothing.
 
     Raises:
-        ArgumentError: In place of an `AssertionError` or `ValueError`.
+        ArgumentError: In place of an `AssertionError` or `ValueError`, or of a `RuntimeError` of torch's about shapes.
         ArgumentTypeError: In place of a `TypeError`.
         UnsupportedSpaceError: In place of a `NotImplementedError`.
     """
@@ -62,6 +62,10 @@ def sb3_errors_named(what: str) -> Iterator[None]:
         raise ArgumentTypeError(f"{what}: {error}") from error
     except NotImplementedError as error:
         raise UnsupportedSpaceError(f"{what}: {error}") from error
+    except RuntimeError as error:
+        if type(error) is not RuntimeError:  # too little memory, for one, is no mistake of arguments
+            raise
+        raise ArgumentError(f"{what}: {error}") from error
 
 
 def check_constructor_arguments(arguments: Mapping[str, Any]) -> None:

@@ -242,6 +242,11 @@ def test_observation_space_that_one_hot_encoding_would_get_wrong_is_refused(
         ("MultiInputPolicy", spaces.Box(-1, 1, (2,)), "needs a Dict observation space, got Box.*; use 'MlpPolicy'"),
         (
             "CnnPolicy",
+            spaces.Box(0, 255, (3, 20, 20), np.uint8),
+            r"`policy` cannot be built for this environment: .* Kernel size can't be greater than actual input size",
+        ),
+        (
+            "CnnPolicy",
             spaces.Box(-1, 1, (2,)),
             "`policy` cannot be built for this environment: You should use NatureCNN only with images",
         ),
