@@ -4,6 +4,7 @@ What is here: valid cases. What is not: the wrong values (`test_invalid_options.
 (`test_wrappers.py`).
 """
 
+import random
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -112,15 +113,28 @@ class TrainingCase:
         return replace(self, options=kept | others)
 
 
-def chance(percent: int) -> st.SearchStrategy[bool]:
-    """True in so many of a hundred draws."""
-    return st.integers(0, 99).map(lambda number: number >= 100 - percent)
+class Coins:
+    """Decides about many things at once; Hypothesis, asked for each by itself, makes them the same too often.
+
+    Args:
+        seed: Of all decisions.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+
+    def __call__(self, percent: int) -> bool:
+        """Decide; yes in so many of a hundred cases."""
+        return self._random.random() * 100 < percent
+
+
+COINS = st.builds(Coins, st.integers(0, 2**24 - 1))
 
 
 def floats(low: float, high: float, *also: float) -> st.SearchStrategy[float]:
-    """Numbers between two bounds, or a few others."""
-    between = st.floats(low, high)
-    return st.one_of(between, st.sampled_from(also)) if also else between
+    """Numbers between two bounds, or a few others; Hypothesis's own floats are 0, 1 and the like too often."""
+    evenly = st.integers(0, 1000).map(lambda part: low + (high - low) * part / 1000)
+    return st.one_of(evenly, evenly, evenly, st.floats(low, high), *map(st.just, also))
 
 
 @st.composite
@@ -215,23 +229,24 @@ def optimizers(draw: Any) -> dict[str, Any]:
 @st.composite
 def policies(draw: Any, policy: str, *, share_features: bool, use_sde: bool) -> dict[str, Any]:
     """`policy_kwargs` that go with a policy, and with two other options."""
+    coins = draw(COINS)
     kwargs: dict[str, Any] = {}
-    if draw(chance(80)):
+    if coins(80):
         kwargs["net_arch"] = draw(WIDTHS if share_features else NET_ARCHS)
-    if draw(chance(50)):
+    if coins(50):
         others = [th.nn.ELU, th.nn.LeakyReLU, th.nn.Sigmoid]
         kwargs["activation_fn"] = draw(st.sampled_from([th.nn.ReLU] * 10 + [th.nn.Tanh] * 5 + others))
-    if draw(chance(20)):
+    if coins(20):
         kwargs["log_std_init"] = draw(floats(-2.0, 1.0))
-    if draw(chance(15)):
+    if coins(15):
         kwargs["normalize_images"] = draw(st.booleans())
-    if draw(chance(15)) and not share_features:
+    if coins(15) and not share_features:
         kwargs["share_features_extractor"] = draw(st.booleans())
-    if draw(chance(50)):
+    if coins(50):
         kwargs |= draw(optimizers())
     if policy == "CnnPolicy":
         kwargs["features_extractor_class"] = TinyCnn
-    elif policy == "MlpPolicy" and draw(chance(15)):
+    elif policy == "MlpPolicy" and coins(15):
         kwargs["features_extractor_class"] = LinearExtractor
         kwargs["features_extractor_kwargs"] = {"features_dim": draw(st.integers(1, 8))}
     if use_sde:
@@ -246,9 +261,9 @@ SHARED_WITH_STOCK: dict[str, tuple[int, st.SearchStrategy[Any]]] = {
     "gamma": (60, floats(0.0, 1.0, 0, 1)),
     "gae_lambda": (60, floats(0.0, 1.0, 0, 1)),
     "clip_range": (60, schedules(0.03, 0.5, None, 1e6)),
-    "clip_range_vf": (30, schedules(0.03, 1.0, None)),
+    "clip_range_vf": (50, schedules(0.03, 1.0, None)),
     "normalize_advantage": (30, st.booleans()),
-    "ent_coef": (50, floats(-0.01, 0.1, 0)),
+    "ent_coef": (80, floats(-0.01, 0.1, 0)),
     "vf_coef": (50, floats(0.0, 2.0, 0, 1)),
     "max_grad_norm": (50, floats(0.05, 5.0, float("inf"), 1)),
     "tensorboard_log": (2, st.just("a folder")),
@@ -274,9 +289,10 @@ OWN: dict[str, tuple[int, st.SearchStrategy[Any]]] = {
 @st.composite
 def options_by_themselves(draw: Any) -> dict[str, Any]:
     """Options that say nothing about the others or the spaces."""
+    coins = draw(COINS)
     options = {"n_steps": draw(st.integers(1, 12)), "batch_size": draw(st.one_of(st.none(), st.integers(1, 40)))}
     for name, (percent, values) in (SHARED_WITH_STOCK | OWN).items():
-        if draw(chance(percent)):
+        if coins(percent):
             options[name] = draw(values)
     return options
 
@@ -284,12 +300,13 @@ def options_by_themselves(draw: Any) -> dict[str, Any]:
 @st.composite
 def options_about_advantages(draw: Any, *, is_dict: bool) -> dict[str, Any]:
     """Options about advantages and the buffer that goes with them."""
+    coins = draw(COINS)
     options: dict[str, Any] = {}
-    if draw(chance(20)):
+    if coins(20):
         options["advantage"] = draw(st.sampled_from(["gae", "monte_carlo"]))
         if options["advantage"] == "monte_carlo":
             options["normalize_returns"] = draw(st.booleans())
-    if draw(chance(15)):
+    if coins(15):
         ours, stock = (
             (ScratchRolloutBuffer, RolloutBuffer) if not is_dict else (ScratchDictRolloutBuffer, DictRolloutBuffer)
         )
@@ -302,12 +319,13 @@ def options_about_advantages(draw: Any, *, is_dict: bool) -> dict[str, Any]:
 @st.composite
 def options_about_kl(draw: Any) -> dict[str, Any]:
     """Options about the KL divergence."""
-    if not draw(chance(35)):
+    coins = draw(COINS)
+    if not coins(35):
         return draw(st.sampled_from([{}, {}, {"kl_mode": None}, {"kl_mode": "none"}]))
     options: dict[str, Any] = {"target_kl": draw(floats(1e-4, 0.1, 1, 1e3))}
-    if draw(chance(60)):
+    if coins(60):
         options["kl_mode"] = draw(st.sampled_from(["early_stop", "penalty", "adaptive_lr", "rollback"]))
-    if options.get("kl_mode") == "penalty" and draw(chance(50)):
+    if options.get("kl_mode") == "penalty" and coins(50):
         options["kl_coef"] = draw(floats(1e-3, 100.0))
     return options
 
@@ -315,6 +333,7 @@ def options_about_kl(draw: Any) -> dict[str, Any]:
 @st.composite
 def training_cases(draw: Any) -> TrainingCase:
     """Any pair of supported spaces with any options that go together."""
+    coins = draw(COINS)
     policy = draw(st.sampled_from(["MlpPolicy"] * 16 + ["CnnPolicy"] * 2 + ["MultiInputPolicy"] * 2))
     by_policy = {
         "MlpPolicy": st.one_of(VECTORS, VECTORS, VECTORS, images()),
@@ -325,17 +344,17 @@ def training_cases(draw: Any) -> TrainingCase:
     options = draw(options_by_themselves()) | draw(options_about_kl())
     options |= draw(options_about_advantages(is_dict=policy == "MultiInputPolicy"))
     is_box = isinstance(observation_space, spaces.Box)
-    options["use_sde"] = isinstance(action_space, spaces.Box) and draw(chance(25))
+    options["use_sde"] = isinstance(action_space, spaces.Box) and coins(25)
     if options["use_sde"]:
         options["sde_sample_freq"] = draw(st.sampled_from([-1, 1, 3]))
     kwargs = draw(policies(policy, share_features=options.get("share_features", False), use_sde=options["use_sde"]))
     if policy == "MultiInputPolicy" and any(len(part.shape or ()) == 3 for part in observation_space.spaces.values()):
         kwargs.pop("normalize_images", None)  # SB3 would take any part of three dimensions for an image
-    if is_box and draw(chance(15)):
+    if is_box and coins(15):
         options |= {"normalize_observations": True, "observation_clip": draw(floats(0.5, 20.0, float("inf")))}
-    if not kwargs.get("squash_output") and draw(chance(15)):
+    if not kwargs.get("squash_output") and coins(15):
         options["store_clipped_actions"] = draw(st.booleans())
-    if draw(chance(10)) and "eps" not in kwargs.get("optimizer_kwargs", {}) and "optimizer_class" not in kwargs:
+    if coins(10) and "eps" not in kwargs.get("optimizer_kwargs", {}) and "optimizer_class" not in kwargs:
         options["adam_epsilon"] = draw(st.sampled_from([1e-5, 1e-3]))
     n_envs = draw(st.integers(1, 4))
     settle(options, n_envs)
@@ -348,7 +367,7 @@ def training_cases(draw: Any) -> TrainingCase:
         n_envs,
         lengths=tuple(draw(st.lists(st.integers(1, 7), min_size=1, max_size=3))),
         endings=tuple(draw(st.lists(st.sampled_from(["terminated", "truncated", "both"]), min_size=1, max_size=3))),
-        vec_normalize=is_box and observation_space.dtype == np.float32 and draw(chance(10)),
+        vec_normalize=is_box and observation_space.dtype == np.float32 and coins(10),
         seed=draw(st.integers(0, 10_000)),
     )
     choices = ["auto"] * 8 + ["autograd"] + (["closed_form"] * 2 if case.is_covered else [])

@@ -7,7 +7,7 @@ from tests.fuzz.exploring import Tally, explore
 from tests.fuzz.strategies import TrainingCase, training_cases
 from tests.fuzz.training import compare_with_autograd, compare_with_stock, judge, stock_equivalent, train_ours
 
-FEW = 60
+FEW = 100
 LEAST_SHARE = 0.6
 """Of the cases with MLPs, in closed form."""
 LEAST_MOVE = 1e-4

@@ -26,7 +26,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from sb3_ppo_scratch.wrappers import BinAction, NormalizeObservation, RunningMoments, ScaleReward
 from tests.fuzz.exploring import Tally, explore
 from tests.fuzz.following_env import FollowingEnv
-from tests.fuzz.strategies import chance, float_boxes, floats, integer_boxes
+from tests.fuzz.strategies import COINS, float_boxes, floats, integer_boxes
 
 FEW, FEW_BINS = 60, 80
 N_STEPS = 12
@@ -108,7 +108,7 @@ def boxes_to_bin(draw: Any) -> gym.spaces.Box:
     unit = 10.0 ** draw(st.integers(-largest_exponent if dtype is not np.float16 else 0, largest_exponent))
     low = draw(hnp.arrays(np.float64, shape, elements=st.floats(-100.0, 100.0)))
     span = draw(hnp.arrays(np.float64, shape, elements=st.floats(4.0, 100.0)))
-    if draw(chance(30)):  # symmetric about 0
+    if draw(COINS)(30):  # symmetric about 0
         low = -span
     high = -low if (low == -span).all() else low + span
     return gym.spaces.Box((low * unit).astype(dtype), (high * unit).astype(dtype), dtype=dtype)
@@ -134,7 +134,7 @@ def bins_of(draw: Any, box: gym.spaces.Box) -> Any:
 @st.composite
 def observed_boxes(draw: Any) -> gym.spaces.Box:
     """Boxes of any dtype, shape and bounds; sometimes of large numbers."""
-    if draw(chance(70)):
+    if draw(COINS)(70):
         return draw(st.one_of(float_boxes(smallest_ndim=0), float_boxes(smallest_ndim=0), integer_boxes()))
     dtype, largest = draw(st.sampled_from([(np.float32, 1e15), (np.float64, 1e60)]))
     low, high = sorted(draw(st.lists(st.floats(-largest, largest), min_size=2, max_size=2)))

@@ -34,7 +34,7 @@ from tests.fuzz.strategies import TrainingCase
 
 BOUNDS = {"autograd": 1e-6, "closed_form": 1e-5}
 """Largest difference of any parameter from stock PPO's, one torch thread (docs/decisions.md)."""
-N_PERTURBED = 4
+N_PERTURBED = 16
 """Runs of stock PPO from parameters that were rounded otherwise, to see how much that changes what it learns."""
 AMPLIFIED = 10.0
 """A case that magnifies rounding may differ by so many times what stock differs from itself then: an update in closed
@@ -216,7 +216,9 @@ class TanhOfRoundings(th.autograd.Function):
 
 
 def round_otherwise(policy: ActorCriticPolicy, number: int | None) -> None:
-    """Move parameters by up to one rounding; from now on tanh and log-probabilities, and gradients by their largest's.
+    """Move parameters by up to one rounding; from now on what layers and tanh give, log-probabilities, and gradients.
+
+    A gradient moves by a rounding of its largest element, since each is a sum.
 
     Args:
         policy: A policy that has not learned yet.
@@ -239,6 +241,8 @@ def round_otherwise(policy: ActorCriticPolicy, number: int | None) -> None:
     for module in policy.modules():
         if isinstance(module, th.nn.Tanh):
             module.forward = lambda inputs: TanhOfRoundings.apply(inputs, 1 + roundings(inputs))
+        elif isinstance(module, th.nn.Linear | th.nn.Conv2d):
+            module.register_forward_hook(lambda _module, _inputs, outputs: outputs * (1 + roundings(outputs)))
     for parameter in policy.parameters():
         if parameter.numel():
             parameter.data *= 1 + roundings(parameter)
