@@ -285,6 +285,12 @@ def test_squashing_without_gsde_is_refused() -> None:
         PPOScratch("MlpPolicy", NeverStepped(spaces.Box(-1, 1, (2,))), policy_kwargs={"squash_output": True})
 
 
+@pytest.mark.parametrize("batch_size", [64, None])
+def test_a_rollout_of_one_transition_is_refused_whatever_the_minibatches(batch_size: int | None) -> None:
+    with pytest.raises(ArgumentError, match=r"`n_steps \* n_envs` must be greater than 1, got n_steps=1 and n_envs=1"):
+        PPOScratch("MlpPolicy", NeverStepped(spaces.Discrete(2)), n_steps=1, batch_size=batch_size)
+
+
 def test_errors_of_value_are_assertion_errors_too_as_in_stock_ppo() -> None:
     with pytest.raises(AssertionError, match="must be greater than 1"):
         PPOScratch("MlpPolicy", NeverStepped(spaces.Discrete(2)), n_steps=1)
