@@ -13,7 +13,9 @@ from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
 import numpy as np
+import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import BasePolicy, MultiInputActorCriticPolicy
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule
 
@@ -46,17 +48,24 @@ def sb3_errors_named(what: str) -> Iterator[None]:
         Nothing.
 
     Raises:
-        ArgumentError: In place of an `AssertionError`.
+        ArgumentError: In place of an `AssertionError` or `ValueError`, or of a `RuntimeError` of torch's about shapes.
+        ArgumentTypeError: In place of a `TypeError`.
         UnsupportedSpaceError: In place of a `NotImplementedError`.
     """
     try:
         yield
-    except ArgumentError:
+    except (ArgumentError, ArgumentTypeError):
         raise
-    except AssertionError as error:
+    except (AssertionError, ValueError) as error:
         raise ArgumentError(f"{what}: {error}") from error
+    except TypeError as error:
+        raise ArgumentTypeError(f"{what}: {error}") from error
     except NotImplementedError as error:
         raise UnsupportedSpaceError(f"{what}: {error}") from error
+    except RuntimeError as error:
+        if type(error) is not RuntimeError:  # too little memory, for one, is no mistake of arguments
+            raise
+        raise ArgumentError(f"{what}: {error}") from error
 
 
 def check_constructor_arguments(arguments: Mapping[str, Any]) -> None:
@@ -216,10 +225,15 @@ def check_positive_integer(name: str, value: Any, *, remedy: str) -> None:
         ArgumentTypeError: If the value is no integer (a bool and 64.0 are none).
         ArgumentError: If it is below 1.
     """
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
-        raise ArgumentTypeError(f"`{name}` must be an integer of at least 1, got {value!r}; {remedy}.")
+    _check_integer(name, value, "an integer of at least 1", remedy=remedy)
     if value < 1:
         raise ArgumentError(f"`{name}` must be at least 1, got {value!r}; {remedy}.")
+
+
+def _check_integer(name: str, value: Any, what: str, *, remedy: str) -> None:
+    """Accept integers that are no bools."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+        raise ArgumentTypeError(f"`{name}` must be {what}, got {value!r}; {remedy}.")
 
 
 def check_number(name: str, value: Any, *, remedy: str = "pass a float") -> None:
@@ -257,12 +271,13 @@ def check_fraction(name: str, value: Any, *, remedy: str) -> None:
         raise ArgumentError(f"`{name}` must lie in [0, 1], got {value!r}; {remedy}.")
 
 
-def check_finite(name: str, value: Any) -> None:
+def check_finite(name: str, value: Any, *, remedy: str = "0 turns the term off") -> None:
     """Accept finite numbers of either sign.
 
     Args:
         name: The argument's name.
         value: The value received.
+        remedy: What the message advises.
 
     Raises:
         ArgumentTypeError: If the value is no number.
@@ -270,7 +285,7 @@ def check_finite(name: str, value: Any) -> None:
     """
     check_number(name, value)
     if not math.isfinite(value):
-        raise ArgumentError(f"`{name}` must be finite, got {value!r}; 0 turns the term off.")
+        raise ArgumentError(f"`{name}` must be finite, got {value!r}; {remedy}.")
 
 
 def check_positive(name: str, value: Any, *, remedy: str = "pass a number above 0", finite: bool = False) -> None:
@@ -301,7 +316,8 @@ def check_schedule(name: str, value: Any, *, zero_allowed: bool, remedy: str = "
         remedy: What the message advises.
 
     Raises:
-        ArgumentTypeError: If the value is neither a number nor a callable, or the callable returns no number.
+        ArgumentTypeError: If the value is neither a number nor a callable, or the callable does not take the progress,
+            or returns no number.
         ArgumentError: If the constant or the callable's first value is negative, infinite or NaN, or is a constant 0
             that is not allowed.
     """
@@ -315,7 +331,12 @@ def check_schedule(name: str, value: Any, *, zero_allowed: bool, remedy: str = "
                 f"got {value!r}; {remedy}."
             )
         return
-    first = value(1.0)
+    try:
+        first = value(1.0)
+    except TypeError as error:
+        raise ArgumentTypeError(
+            f"`{name}` must be callable with the remaining progress (1 to 0), got {value!r}: {error}."
+        ) from error
     check_number(f"{name}(1.0)", first, remedy="return a float from the schedule")
     if not math.isfinite(first) or first < 0:
         raise ArgumentError(f"`{name}` begins (progress 1.0) at {first!r}; a schedule must be finite and not negative.")
@@ -337,6 +358,73 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
         if value is choice or (type(value) is type(choice) and value == choice):
             return
     raise ArgumentError(f"`{name}` must be one of {allowed}, got {value!r}.")
+
+
+def check_seed(name: str, value: Any) -> None:
+    """Accept what NumPy's generator can be seeded with.
+
+    Args:
+        name: The argument's name.
+        value: The value received.
+
+    Raises:
+        ArgumentTypeError: If the value is no integer (a bool is none).
+        ArgumentError: If it lies outside [0, 2^32).
+    """
+    _check_integer(name, value, "an integer of at least 0", remedy="None seeds nothing")
+    if not 0 <= value < 2**32:
+        raise ArgumentError(f"`{name}` must lie in [0, 2**32 - 1], got {value!r}; None seeds nothing.")
+
+
+def check_verbosity(name: str, value: Any) -> None:
+    """Accept 0, 1, 2, ..., and bools, which SB3's users pass, too.
+
+    Args:
+        name: The argument's name.
+        value: The value received.
+
+    Raises:
+        ArgumentTypeError: If the value is neither.
+        ArgumentError: If it is negative.
+    """
+    if not isinstance(value, Integral):
+        raise ArgumentTypeError(f"`{name}` must be 0, 1 or 2, got {value!r}.")
+    if value < 0:
+        raise ArgumentError(f"`{name}` must be 0, 1 or 2, got {value!r}.")
+
+
+def check_device(name: str, value: Any) -> None:
+    """Accept `"auto"` and what torch knows as a device, whether or not this machine has it.
+
+    Args:
+        name: The argument's name.
+        value: The value received.
+
+    Raises:
+        ArgumentTypeError: If torch takes no such type for a device.
+        ArgumentError: If torch knows no such device.
+    """
+    try:
+        th.device("cpu" if isinstance(value, str) and value == "auto" else value)
+    except TypeError as error:
+        raise ArgumentTypeError(f"`{name}` must be a device, got {value!r}; pass 'auto' or 'cpu'.") from error
+    except (RuntimeError, ValueError) as error:
+        raise ArgumentError(f"`{name}` must be a device, got {value!r}; pass 'auto' or 'cpu': {error}") from error
+
+
+def check_subclass(name: str, value: Any, *, base: type[Any]) -> None:
+    """Accept subclasses of a class.
+
+    Args:
+        name: The argument's name.
+        value: The value received.
+        base: The class.
+
+    Raises:
+        ArgumentTypeError: If the value is no class, or another.
+    """
+    if not (isinstance(value, type) and issubclass(value, base)):
+        raise ArgumentTypeError(f"`{name}` must be a subclass of {base.__name__}, got {value!r}.")
 
 
 def check_minibatches(n_steps: int, n_envs: int, batch_size: int, *, normalize_advantage: bool) -> str | None:
@@ -399,8 +487,8 @@ def check_action_space(space: spaces.Space[Any]) -> None:
         space: An action space of a supported kind.
 
     Raises:
-        ArgumentError: If a Discrete or MultiDiscrete space does not start at 0, or a MultiDiscrete or MultiBinary
-            space has more than one dimension.
+        ArgumentError: If a Discrete or MultiDiscrete space does not start at 0, a MultiDiscrete or MultiBinary space
+            has more than one dimension, or a Box has no element.
     """
     start = getattr(space, "start", 0)
     if np.any(np.asarray(start) != 0):
@@ -413,6 +501,8 @@ def check_action_space(space: spaces.Space[Any]) -> None:
             f"The action space {space} has {len(space.shape)} dimensions; only one is supported. "
             "Flatten it in a wrapper (gymnasium.wrappers.TransformAction)."
         )
+    if isinstance(space, spaces.Box) and 0 in space.shape:
+        raise ArgumentError(f"The action space {space} has no element: there is nothing to learn.")
 
 
 def check_observation_space(space: spaces.Space[Any], policy: str | type[BasePolicy]) -> None:
@@ -424,7 +514,8 @@ def check_observation_space(space: spaces.Space[Any], policy: str | type[BasePol
 
     Raises:
         UnsupportedSpaceError: If the space, or a part of a Dict, is no Box, Discrete, MultiDiscrete or MultiBinary.
-        ArgumentError: If a Discrete or MultiDiscrete space does not start at 0, or the policy wants a Dict.
+        ArgumentError: If a Discrete or MultiDiscrete space does not start at 0, a Box has no dimension, a MultiDiscrete
+            more than one, or the whole space no element, or if the policy wants a Dict.
     """
     for_dicts = policy == "MultiInputPolicy" or policy is MultiInputActorCriticPolicy
     if for_dicts and not isinstance(space, spaces.Dict):
@@ -433,17 +524,36 @@ def check_observation_space(space: spaces.Space[Any], policy: str | type[BasePol
         )
     parts = space.spaces.items() if isinstance(space, spaces.Dict) else [("", space)]
     for key, part in parts:
-        name = f"{part}{f' (key {key!r})' if key else ''}"
+        name = f"The observation space {part}{f' (key {key!r})' if key else ''}"
         if not isinstance(part, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
             raise UnsupportedSpaceError(
-                f"The observation space {name} is not supported; flatten it in a wrapper "
-                "(gymnasium.wrappers.FlattenObservation)."
+                f"{name} is not supported; flatten it in a wrapper (gymnasium.wrappers.FlattenObservation)."
             )
         if np.any(np.asarray(getattr(part, "start", 0)) != 0):
             raise ArgumentError(
-                f"The observation space {name} does not start at 0, which SB3's one-hot encoding cannot express; "
+                f"{name} does not start at 0, which SB3's one-hot encoding cannot express; "
                 "subtract the start in a wrapper (gymnasium.wrappers.TransformObservation)."
             )
+        _check_dimensions(part, name)
+    if isinstance(space, spaces.Box) and 0 in space.shape:
+        raise ArgumentError(f"The observation space {space} has no element: there is nothing to act upon.")
+
+
+def _check_dimensions(space: spaces.Space[Any], name: str) -> None:
+    """Refuse what cannot be flattened: batches of numbers, and of tables of categories.
+
+    Raises:
+        ArgumentError: If a Box has no dimension, or a MultiDiscrete space more than one.
+    """
+    if isinstance(space, spaces.MultiDiscrete) and len(space.shape) > 1:
+        raise ArgumentError(
+            f"{name} has {len(space.shape)} dimensions; only one is supported. "
+            "Flatten it in a wrapper (gymnasium.wrappers.TransformObservation)."
+        )
+    if isinstance(space, spaces.Box) and space.shape == ():
+        raise ArgumentError(
+            f"{name} has no dimension. Give it one in a wrapper (gymnasium.wrappers.ReshapeObservation(env, (1,)))."
+        )
 
 
 def _or_none(check: Check) -> Check:
@@ -451,7 +561,8 @@ def _or_none(check: Check) -> Check:
     return partial(check_unless, (None,), check)
 
 
-_YES_OR_NO = partial(check_choice, choices=(True, False))
+YES_OR_NO: Check = partial(check_choice, choices=(True, False))
+"""Accepts True and False only."""
 _DICT_OR_NONE = partial(check_type, types=Mapping | None, what="a dict or None")
 
 SB3_CHECKS: Mapping[str, Check] = {
@@ -463,24 +574,29 @@ SB3_CHECKS: Mapping[str, Check] = {
     "gae_lambda": partial(check_fraction, remedy="0.95 is usual"),
     "clip_range": _or_none(partial(check_schedule, zero_allowed=False, remedy="None turns clipping off")),
     "clip_range_vf": _or_none(partial(check_schedule, zero_allowed=False, remedy="None turns value clipping off")),
-    "normalize_advantage": _YES_OR_NO,
+    "normalize_advantage": YES_OR_NO,
     "ent_coef": check_finite,
     "vf_coef": check_finite,
     "max_grad_norm": partial(check_positive, remedy="float('inf') turns clipping off"),
-    "use_sde": _YES_OR_NO,
+    "use_sde": YES_OR_NO,
     "sde_sample_freq": partial(
         check_unless, (-1,), partial(check_positive_integer, remedy="-1 means once per rollout")
     ),
+    "rollout_buffer_class": _or_none(partial(check_subclass, base=RolloutBuffer)),
     "rollout_buffer_kwargs": _DICT_OR_NONE,
     "target_kl": _or_none(partial(check_positive, remedy="None turns early stopping off")),
     "stats_window_size": partial(check_positive_integer, remedy="100 is usual"),
     "tensorboard_log": partial(check_type, types=str | os.PathLike | None, what="a folder or None"),
     "policy_kwargs": _DICT_OR_NONE,
+    "verbose": check_verbosity,
+    "seed": _or_none(check_seed),
+    "device": check_device,
+    "_init_setup_model": YES_OR_NO,
 }
 """Those of the arguments that SB3's PPO has, too. A file may hold values that they refuse: rl_zoo3 plays with
 `clip_range=0`."""
 OWN_CHECKS: Mapping[str, Check] = {
-    "normalize_observations": _YES_OR_NO,
+    "normalize_observations": YES_OR_NO,
     "observation_clip": partial(check_positive, remedy="float('inf') turns clipping off"),
     "torch_threads": partial(
         check_unless,
@@ -489,19 +605,19 @@ OWN_CHECKS: Mapping[str, Check] = {
     ),
     "update": partial(check_choice, choices=get_args(UpdateName)),
     "advantage": partial(check_choice, choices=get_args(AdvantageName)),
-    "normalize_returns": _YES_OR_NO,
+    "normalize_returns": YES_OR_NO,
     "n_episodes": _or_none(partial(check_positive_integer, remedy="pass for example n_episodes=4")),
-    "critic": _YES_OR_NO,
-    "share_features": _YES_OR_NO,
-    "timeout_bootstrap": _YES_OR_NO,
-    "store_clipped_actions": _YES_OR_NO,
-    "orthogonal_init": _YES_OR_NO,
+    "critic": YES_OR_NO,
+    "share_features": YES_OR_NO,
+    "timeout_bootstrap": YES_OR_NO,
+    "store_clipped_actions": YES_OR_NO,
+    "orthogonal_init": YES_OR_NO,
     "adam_epsilon": _or_none(partial(check_positive, remedy="1e-5 is usual")),
     "kl_mode": partial(check_choice, choices=(None, *get_args(KlMode))),
     "kl_coef": partial(check_positive, finite=True),
     "on_nan": partial(check_choice, choices=get_args(OnNan)),
-    "step_timeout": _or_none(partial(check_positive, finite=True, remedy="None sets no limit")),
-    "reward_to_go": _YES_OR_NO,
+    "step_timeout": or_none(partial(check_positive, finite=True, remedy="None sets no limit")),
+    "reward_to_go": YES_OR_NO,
     "baseline": partial(check_choice, choices=get_args(Baseline)),
 }
 """Those of this project's own arguments."""

@@ -223,10 +223,11 @@ class PPOScratch(ScratchAlgorithm):
     def _check_environment(self) -> None:
         """Check the wrapped environment against the arguments, and warn about a short last minibatch."""
         super()._check_environment()
-        if self.batch_size is None or self.n_episodes is not None:
+        if self.n_episodes is not None:
             return
+        batch_size = self.n_steps * self.n_envs if self.batch_size is None else self.batch_size
         warning = checks.check_minibatches(
-            self.n_steps, self.n_envs, self.batch_size, normalize_advantage=self.normalize_advantage
+            self.n_steps, self.n_envs, batch_size, normalize_advantage=self.normalize_advantage
         )
         if warning is not None:
             warnings.warn(warning, stacklevel=4)

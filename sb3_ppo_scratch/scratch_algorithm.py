@@ -34,6 +34,7 @@ from sb3_ppo_scratch.nan_watch import NanWatch, looks_at_once
 from sb3_ppo_scratch.networks import check_trunk_is_shared, remove_critic, share_trunk
 from sb3_ppo_scratch.observation_normalizer import attach_observation_normalizer, check_normalizable
 from sb3_ppo_scratch.policies import POLICIES
+from sb3_ppo_scratch.policy_kwargs import check_policy_kwargs
 from sb3_ppo_scratch.rollout_buffers import ScratchDictRolloutBuffer, ScratchRolloutBuffer, default_rollout_buffer_class
 from sb3_ppo_scratch.torch_threads import TorchThreads, choose_threads, threads_restored, use_threads
 from sb3_ppo_scratch.update_choice import UpdateChoice
@@ -138,8 +139,10 @@ class ScratchAlgorithm(LiveAttributes, ModelFiles):
         """Store what all algorithms need; arguments have been checked.
 
         Raises:
-            ArgumentError: If the environment cannot be used.
+            ArgumentTypeError: If one of the policy's arguments has a wrong type.
+            ArgumentError: If one has an unusable value, or the environment cannot be used.
         """
+        check_policy_kwargs(policy, on_policy_arguments["policy_kwargs"])
         if env is not None:
             env = maybe_make_env(env, verbose)
             checks.check_spaces(env.observation_space, env.action_space, policy)
@@ -153,6 +156,7 @@ class ScratchAlgorithm(LiveAttributes, ModelFiles):
                 _init_setup_model=False,
                 **on_policy_arguments,
             )
+        self.seed = None if self.seed is None else int(self.seed)  # Python's generator takes none of NumPy's integers
         self.verbose = verbose  # not given to SB3, which would name a device before "auto" is resolved
         self._choose_device = device == "auto"
         self._keep_buffer_class = on_policy_arguments["rollout_buffer_class"] is not None
@@ -195,16 +199,23 @@ class ScratchAlgorithm(LiveAttributes, ModelFiles):
 
         Raises:
             ArgumentError: If the policy cannot be built for the environment.
+            ArgumentTypeError: If it cannot be built from its arguments, or the buffer from its own.
         """
         if self.env is not None:
             self._check_environment()
         if setup:
-            with checks.sb3_errors_named("`policy` cannot be built for this environment"):
+            with checks.sb3_errors_named(f"`policy` cannot be built for this environment{self._given_to_build()}"):
                 self._setup_model()
             self._announce_device()
             self._announce_missing_critic()
             if self.verbose >= 1 or self.update == "closed_form":
                 self._announce_update(self._update_choice.explain(self.update, self.policy, self.rollout_buffer))
+
+    def _given_to_build(self) -> str:
+        """Name the arguments that policy and buffer are built from, as far as there are any."""
+        names = ("policy_kwargs", "rollout_buffer_class", "rollout_buffer_kwargs")
+        given = [f"`{name}={vars(self)[name]!r}`" for name in names if vars(self)[name]]
+        return f" with {' and '.join(given)}" if given else ""
 
     def _check_settings(self) -> None:
         """Check what the model is told now: by its constructor, by `load`, or by who has set an attribute since.

@@ -1,18 +1,21 @@
 """Tests of `sb3_ppo_scratch.argument_checks`, and that the constructor makes them before anything is stepped."""
 
+import functools
 import math
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.buffers import DictRolloutBuffer, ReplayBuffer, RolloutBuffer
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_ppo_scratch import PPOScratch, ReinforceScratch
-from sb3_ppo_scratch.errors import ArgumentError, check_known_names
+from sb3_ppo_scratch.errors import ArgumentError, ArgumentTypeError, check_known_names
 from sb3_ppo_scratch.rollout_buffers import ScratchRolloutBuffer
 from tests.envs import EndingsEnv
 
@@ -46,6 +49,16 @@ VALUE_ERRORS: list[tuple[str, Any, str]] = [
     ("max_grad_norm", 0.0, r"`max_grad_norm` must be positive, got 0.0; float\('inf'\) turns clipping off"),
     ("target_kl", 0.0, "`target_kl` must be positive, got 0.0; None turns early stopping off"),
     ("torch_threads", 0, "`torch_threads` must be at least 1, got 0"),
+    ("seed", -1, r"`seed` must lie in \[0, 2\*\*32 - 1\], got -1"),
+    ("seed", 2**32, r"`seed` must lie in \[0, 2\*\*32 - 1\], got 4294967296"),
+    ("verbose", -1, "`verbose` must be 0, 1 or 2, got -1"),
+    ("device", "gpu0", "`device` must be a device, got 'gpu0'; pass 'auto' or 'cpu'"),
+    ("_init_setup_model", "no", r"`_init_setup_model` must be one of \[True, False\], got 'no'"),
+    (
+        "rollout_buffer_class",
+        DictRolloutBuffer,
+        "`rollout_buffer_class=<class .*DictRolloutBuffer'>`: DictRolloutBuffer",
+    ),
     ("normalize_observations", "yes", r"`normalize_observations` must be one of \[True, False\], got 'yes'"),
 ]
 
@@ -65,8 +78,46 @@ TYPE_ERRORS: list[tuple[str, Any, str]] = [
     ("rollout_buffer_kwargs", [1], r"`rollout_buffer_kwargs` must be a dict or None, got \[1\]"),
     ("tensorboard_log", 3, "`tensorboard_log` must be a folder or None, got 3"),
     ("sde_sample_freq", "x", "`sde_sample_freq` must be an integer of at least 1, got 'x'"),
+    ("learning_rate", lambda: 3e-4, r"`learning_rate` must be callable with the remaining progress \(1 to 0\)"),
+    ("seed", "1", "`seed` must be an integer of at least 0, got '1'; None seeds nothing"),
+    ("seed", True, "`seed` must be an integer of at least 0, got True"),
+    ("verbose", math.nan, "`verbose` must be 0, 1 or 2, got nan"),
+    ("device", None, "`device` must be a device, got None"),
+    ("rollout_buffer_class", ReplayBuffer, "`rollout_buffer_class` must be a subclass of RolloutBuffer, got <class"),
+    ("rollout_buffer_class", [], r"`rollout_buffer_class` must be a subclass of RolloutBuffer, got \[\]"),
+    ("rollout_buffer_kwargs", {"gama": 1}, r"with `rollout_buffer_kwargs=\{'gama': 1\}`: .* keyword argument 'gama'"),
     ("target_kl", True, "`target_kl` must be a number, got True"),
 ]
+
+
+POLICY_KWARGS: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"net_arch": "64"}, TypeError, r"`policy_kwargs\['net_arch'\]` must be a list of widths, got '64'"),
+    ({"net_arch": [64.0]}, TypeError, r"`policy_kwargs\['net_arch'\]` must be a list of widths, got \[64.0\]"),
+    ({"net_arch": {"pi": 64}}, TypeError, r"`policy_kwargs\['net_arch'\]\['pi'\]` must be a list of widths, got 64"),
+    ({"net_arch": [0]}, ValueError, r"`policy_kwargs\['net_arch'\]` must hold widths of at least 1, got \[0\]"),
+    (
+        {"net_arch": {"vf": [8, -1]}},
+        ValueError,
+        r"`policy_kwargs\['net_arch'\]\['vf'\]` must hold widths of at least 1",
+    ),
+    ({"net_arch": {"actor": [64]}}, ValueError, r"has layers for 'actor', which no policy has; pass them for 'pi' and"),
+    ({"log_std_init": math.nan}, ValueError, r"`policy_kwargs\['log_std_init'\]` must be a number, got NaN"),
+    ({"log_std_init": math.inf}, ValueError, r"`policy_kwargs\['log_std_init'\]` must be finite, got inf; 0 is usual"),
+    ({"ortho_init": "no"}, ValueError, r"`policy_kwargs\['ortho_init'\]` must be one of \[True, False\], got 'no'"),
+    (
+        {"activation_fn": "tanh"},
+        TypeError,
+        r"built for this environment with `policy_kwargs=\{'activation_fn': 'tanh'\}`",
+    ),
+    (
+        {"optimizer_class": "Adam"},
+        TypeError,
+        r"built for this environment with `policy_kwargs=\{'optimizer_class': 'Adam'",
+    ),
+    ({"optimizer_kwargs": {"eps": -1}}, ValueError, r"with `policy_kwargs=.*: Invalid epsilon value: -1"),
+    ({"netarch": [64]}, TypeError, r"with `policy_kwargs=\{'netarch': \[64\]\}`: .* keyword argument 'netarch'"),
+]
+"""Each with the error, and what it says."""
 
 
 class NeverStepped(EndingsEnv):
@@ -91,9 +142,33 @@ def test_wrong_type_is_refused_by_name_and_value(name: str, value: Any, message:
         PPOScratch(**{"policy": "MlpPolicy", "env": NeverStepped(spaces.Discrete(2)), name: value})
 
 
+@pytest.mark.parametrize(("kwargs", "error", "message"), POLICY_KWARGS)
+def test_wrong_argument_of_the_policy_is_refused_by_name(
+    kwargs: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message) as raised:
+        PPOScratch("MlpPolicy", NeverStepped(spaces.Box(-1, 1, (2,))), policy_kwargs=kwargs)
+    assert isinstance(raised.value, ArgumentError | ArgumentTypeError)
+
+
+def test_a_policy_of_the_users_may_give_these_arguments_another_meaning() -> None:
+    class Named(ActorCriticPolicy):
+        def __init__(self, *arguments: Any, net_arch: str, **keywords: Any) -> None:
+            super().__init__(*arguments, net_arch={"small": [8]}[net_arch], **keywords)
+
+    model = PPOScratch(Named, NeverStepped(spaces.Discrete(2)), policy_kwargs={"net_arch": "small"})
+    assert model.policy.net_arch == [8]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
+        {"verbose": True, "seed": None, "device": th.device("cpu")},
+        {"seed": 2**32 - 1},
+        {"policy_kwargs": {"net_arch": (8, 8)}},
+        {"policy_kwargs": {"net_arch": {"pi": [np.int64(8)]}}},
+        {"policy_kwargs": {"net_arch": None, "log_std_init": -1}},
+        {"policy_kwargs": {"activation_fn": functools.partial(th.nn.LeakyReLU, 0.2)}},
         {"learning_rate": 0.0},
         {"learning_rate": np.float32(1e-3), "clip_range": np.float64(0.2), "clip_range_vf": np.float32(0.1)},
         {"learning_rate": lambda progress: 1.0 - progress},
@@ -112,6 +187,18 @@ def test_usable_values_at_the_edge_are_accepted(arguments: dict[str, Any]) -> No
     assert model.n_steps == arguments.get("n_steps", 2048)
 
 
+@pytest.mark.filterwarnings("ignore:As shared layers in the mlp_extractor are removed")
+def test_layers_as_old_versions_of_sb3_wanted_them_are_accepted() -> None:
+    kwargs = {"net_arch": [{"pi": [8], "vf": [8, 8]}]}
+    model = PPOScratch("MlpPolicy", NeverStepped(spaces.Discrete(2)), policy_kwargs=kwargs)
+    assert model.policy.net_arch == kwargs["net_arch"][0]
+
+
+def test_a_seed_of_numpys_is_that_seed() -> None:
+    ours, theirs = (PPOScratch("MlpPolicy", NeverStepped(spaces.Discrete(2)), seed=seed) for seed in (np.int64(3), 3))
+    assert all(map(th.equal, ours.policy.parameters(), theirs.policy.parameters()))
+
+
 @pytest.mark.parametrize(
     ("action_space", "message"),
     [
@@ -119,6 +206,7 @@ def test_usable_values_at_the_edge_are_accepted(arguments: dict[str, Any]) -> No
         (spaces.MultiDiscrete([3, 2], start=[0, 1]), "does not start at 0"),
         (spaces.MultiDiscrete(np.array([[3, 2], [2, 2]])), "has 2 dimensions"),
         (spaces.MultiBinary([2, 2]), "has 2 dimensions"),
+        (spaces.Box(-1, 1, (2, 0)), "has no element: there is nothing to learn"),
         (spaces.Box(-np.inf, np.inf, (2,)), "must have a finite lower and upper bound"),
         (spaces.Dict({"a": spaces.Discrete(2)}), "only supports"),
         (spaces.Text(3), "only supports"),
@@ -154,6 +242,11 @@ def test_observation_space_that_one_hot_encoding_would_get_wrong_is_refused(
         ("MultiInputPolicy", spaces.Box(-1, 1, (2,)), "needs a Dict observation space, got Box.*; use 'MlpPolicy'"),
         (
             "CnnPolicy",
+            spaces.Box(0, 255, (3, 20, 20), np.uint8),
+            r"`policy` cannot be built for this environment: .* Kernel size can't be greater than actual input size",
+        ),
+        (
+            "CnnPolicy",
             spaces.Box(-1, 1, (2,)),
             "`policy` cannot be built for this environment: You should use NatureCNN only with images",
         ),
@@ -166,6 +259,22 @@ def test_observation_space_that_the_policy_cannot_take_is_refused(
         PPOScratch(policy, NeverStepped(spaces.Discrete(2), observation_space))
 
 
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (spaces.Box(-1, 1, ()), r"has no dimension. Give it one in a wrapper \(gymnasium.wrappers.ReshapeObservation"),
+        (spaces.Dict({"a": spaces.Box(-1, 1, ())}), r"\(key 'a'\) has no dimension"),
+        (spaces.Box(-1, 1, (0,)), "has no element: there is nothing to act upon"),
+        (spaces.MultiDiscrete(np.array([[3, 2], [2, 2]])), "has 2 dimensions; only one is supported. Flatten it"),
+    ],
+    ids=str,
+)
+def test_observation_space_that_sb3_cannot_flatten_is_refused(space: spaces.Space[Any], message: str) -> None:
+    policy = "MultiInputPolicy" if isinstance(space, spaces.Dict) else "MlpPolicy"
+    with pytest.raises(ArgumentError, match=message):
+        PPOScratch(policy, NeverStepped(spaces.Discrete(2), space))
+
+
 def test_missing_environment_is_refused() -> None:
     with pytest.raises(ValueError, match=r"`env` must be an environment, .* got None"):
         PPOScratch("MlpPolicy", None)
@@ -174,6 +283,12 @@ def test_missing_environment_is_refused() -> None:
 def test_squashing_without_gsde_is_refused() -> None:
     with pytest.raises(ValueError, match="squash_output=True is only available when using gSDE"):
         PPOScratch("MlpPolicy", NeverStepped(spaces.Box(-1, 1, (2,))), policy_kwargs={"squash_output": True})
+
+
+@pytest.mark.parametrize("batch_size", [64, None])
+def test_a_rollout_of_one_transition_is_refused_whatever_the_minibatches(batch_size: int | None) -> None:
+    with pytest.raises(ArgumentError, match=r"`n_steps \* n_envs` must be greater than 1, got n_steps=1 and n_envs=1"):
+        PPOScratch("MlpPolicy", NeverStepped(spaces.Discrete(2)), n_steps=1, batch_size=batch_size)
 
 
 def test_errors_of_value_are_assertion_errors_too_as_in_stock_ppo() -> None:

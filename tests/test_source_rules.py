@@ -96,7 +96,7 @@ FLOORS = [
     ["resumable_run"],
     ["rollout_collector", "live_attributes", "kl_control", "nan_watch"],
     ["acting", "update_choice", "policies"],
-    ["rollout_ends", "untrusted", "vec_env"],
+    ["rollout_ends", "untrusted", "vec_env", "policy_kwargs"],
     [
         "observation_normalizer",
         "update_stats",

@@ -1993,6 +1993,12 @@ EVIDENCE = [
 
 RELIABILITY = [
     *mistakes_in(
+        "policy_kwargs",
+        ("tests/test_argument_checks.py",),
+        ("layers-of-no-width", "a layer without units hides the observation", "width < 1 for", "width < 0 for"),
+        ("unknown-layers", "layers under a key that nobody reads vanish", 'if key not in ("pi", "vf"):', "if False:"),
+    ),
+    *mistakes_in(
         "checkpoints.run_state",
         (RESUME,),
         ("random-states-forgotten", "random generators not restored", '    write_random_states(state["random"])\n', ""),
