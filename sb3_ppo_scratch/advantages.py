@@ -131,8 +131,8 @@ def generalized_advantages(
     """
     not_ended = _not_ended(episode_starts, last_dones)
     next_values = np.concatenate([values[1:], last_values[np.newaxis]])
-    deltas = (rewards + gamma * next_values * not_ended - values).astype(np.float32, copy=False)
-    return _discounted_sums(deltas, gamma * gae_lambda * not_ended, np.zeros_like(last_values))
+    deltas = rewards + gamma * next_values * not_ended - values
+    return _discounted_sums(deltas, gamma * gae_lambda * not_ended, 0.0)
 
 
 def rewards_to_go(
@@ -174,7 +174,7 @@ def whole_episode_returns(returns: Float32Array, episode_starts: Float32Array) -
         Returns, shape (n_steps, n_envs). The arguments are left unchanged.
     """
     steps = np.arange(len(returns))[:, np.newaxis]
-    first_steps = np.maximum.accumulate(np.where(episode_starts > 0, steps, 0), axis=0)
+    first_steps = np.maximum.accumulate(np.where(episode_starts > 0, steps, 0))
     return np.take_along_axis(returns, first_steps, axis=0)
 
 
@@ -194,22 +194,23 @@ def normalize_returns(returns: Float32Array) -> Float32Array:
 
 def _not_ended(episode_starts: Float32Array, last_dones: NDArray[np.bool_]) -> Float32Array:
     """Tell after which steps an episode went on, from where others start, shape (n_steps, n_envs): 1.0 or 0.0."""
-    ended = np.concatenate([episode_starts[1:], last_dones[np.newaxis].astype(np.float32)])
-    return (1 - ended).astype(np.float32, copy=False)
+    return 1 - np.concatenate([episode_starts[1:], last_dones[np.newaxis]])
 
 
-def _discounted_sums(terms: Float32Array, decays: Float32Array, following: Float32Array) -> Float32Array:
+def _discounted_sums(
+    terms: NDArray[np.floating], decays: NDArray[np.floating], following: NDArray[np.floating] | float
+) -> Float32Array:
     """Compute `S[t] = terms[t] + decays[t] * S[t + 1]` from the end, all of shape (n_steps, n_envs).
 
     Args:
         terms: Shape (n_steps, n_envs).
         decays: Shape (n_steps, n_envs).
-        following: What comes after the last step, shape (n_envs,).
+        following: What comes after the last step, shape (n_envs,), or one number for all environments.
 
     Returns:
-        The sums, shape (n_steps, n_envs).
+        The sums, shape (n_steps, n_envs), float32.
     """
-    sums = np.empty_like(terms)
+    sums = np.empty(terms.shape, np.float32)
     for step in reversed(range(len(terms))):
         following = terms[step] + decays[step] * following
         sums[step] = following

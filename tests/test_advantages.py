@@ -157,6 +157,17 @@ def test_normalised_returns_have_mean_zero_and_deviation_one_and_equal_ones_beco
     assert not normalize_returns(np.full((3, 2), 7.0, np.float32)).any()
 
 
+def test_many_equal_returns_become_zero_although_their_float32_mean_is_another_number() -> None:
+    returns = np.full((1000, 1), 0.1, np.float32)
+    assert returns.mean() != returns[0, 0]
+    assert np.abs(normalize_returns(returns)).max() < 1e-6
+
+
+def test_returns_that_hardly_differ_are_scaled_by_their_deviation_plus_epsilon() -> None:
+    returns = np.array([[3e-8], [-3e-8]], np.float32)
+    np.testing.assert_allclose(normalize_returns(returns), [[0.75], [-0.75]], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("baseline", "expected"), [("none", [3, 2, 1]), ("mean", [1, 0, -1]), ("value", [-7, -18, -29])]
 )

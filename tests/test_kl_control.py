@@ -1,6 +1,7 @@
 """Tests of `kl_control.py`: the paper's rules by number, and every mode in a model that learns."""
 
 import copy
+import math
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,14 @@ def test_coefficient_is_doubled_or_halved_beyond_one_and_a_half_times_the_target
 @pytest.mark.parametrize(("kl", "expected"), [(0.0151, 1 / 1.5), (0.01, 1.0), (0.0066, 1.5)])
 def test_rate_scale_moves_against_the_divergence(kl: float, expected: float) -> None:
     assert adapt_rate_scale(1.0, kl, 0.01) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("target_kl", "kl"), [(2.0**-7, 1.5 * 2.0**-7), (1.5 * 2.0**-7, 2.0**-7)])
+def test_divergence_exactly_at_the_tolerance_is_still_near_its_target(target_kl: float, kl: float) -> None:
+    assert adapt_coefficient_scale(2.0, kl, target_kl) == 2.0
+    assert adapt_rate_scale(2.0, kl, target_kl) == 2.0
+    control = control_of("early_stop", target_kl)
+    assert control.allows(figures_of(kl), RecordedUpdate())  # type: ignore[arg-type] # not looked at
 
 
 @given(kls=st.lists(st.sampled_from([0.0, 0.01, 1.0, float("nan")]), max_size=40))
@@ -223,7 +232,7 @@ def figures_of(kl: float) -> Any:
     return type("Figures", (), {"kl": kl})
 
 
-def control_of(kl_mode: Any, target_kl: float) -> KlControl:
+def control_of(kl_mode: Any, target_kl: float | None) -> KlControl:
     return begin_kl_control(kl_mode, target_kl, coefficient_scale=1.0, rate_scale=1.0)
 
 
@@ -363,6 +372,12 @@ def test_divergences_are_exact_where_observations_are_too_large_for_the_device(
 def test_squashed_gsde_policy_is_watched_by_the_exact_divergence_of_its_gaussians() -> None:
     model = model_of("box", kl_mode="penalty", target_kl=0.01, use_sde=True, policy_kwargs={"squash_output": True})
     assert np.isfinite(model.learn(64).logger.name_to_value["train/kl_last"])
+
+
+def test_nothing_is_too_far_and_nothing_said_where_there_is_no_target() -> None:
+    control = control_of("none", None)
+    assert control.allows(figures_of(1e9), RecordedUpdate())  # type: ignore[arg-type] # not looked at
+    assert (control.target_kl, control.stop_reason) == (math.inf, "")
 
 
 @pytest.mark.parametrize(("kl", "shown"), [(0.0151, "0.0151"), (1.234567e-6, "1.23e-06")])

@@ -79,8 +79,8 @@ def as_finite_array(name: str, value: object) -> NDArray[np.float64]:
         # Element by element: as an array, [0.5, True] would become [0.5, 1.0] unnoticed.
         objects = np.array(value, dtype=object)
         numbers_found = [as_finite_number(name, element) for element in objects.ravel().tolist()]
-        return np.array(numbers_found, dtype=np.float64).reshape(objects.shape)
-    if value.dtype.kind not in "iuf":
+        return np.array(numbers_found).reshape(objects.shape)
+    if value.dtype.kind not in ("i", "u", "f"):
         raise TypeError(f"{name}={value!r} must hold numbers, not dtype {value.dtype}")
     if not np.isfinite(value).all():
         raise ValueError(f"{name}={value.tolist()!r} must be finite")

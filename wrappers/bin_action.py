@@ -86,10 +86,10 @@ class BinAction(gym.ActionWrapper[ObsType, BinIndex, Atoms], RecordConstructorAr
 
         self.flat = flat
         self.atoms = make_atoms(self._box, bins)
-        self._n_bins = np.array([len(values) for values in self.atoms], dtype=np.int64)
+        self._n_bins = np.array([len(values) for values in self.atoms])
         self._dimensions = np.arange(len(self.atoms))
-        # Rows of unequal length are filled up with NaN, which no checked index can reach.
-        self._table = np.full((len(self.atoms), self._n_bins.max()), np.nan, dtype=self._box.dtype)
+        # Rows of unequal length are filled up with zeros, which no checked index can reach.
+        self._table = np.zeros((len(self.atoms), self._n_bins.max()), dtype=self._box.dtype)
         for row, values in zip(self._table, self.atoms, strict=True):
             row[: len(values)] = values
         self._limit: int | NDArray[np.int64] = self._n_bins
@@ -112,7 +112,7 @@ class BinAction(gym.ActionWrapper[ObsType, BinIndex, Atoms], RecordConstructorAr
             ValueError: If `action` has the wrong shape or an index is out of range; it neither wraps nor clamps.
         """
         indices = np.asarray(action)
-        if indices.dtype.kind not in "iu":
+        if indices.dtype.kind not in ("i", "u"):
             raise TypeError(f"action={action!r} must hold integers, not dtype {indices.dtype}")
         expected_shape = () if self.flat else self._n_bins.shape
         if indices.shape != expected_shape:

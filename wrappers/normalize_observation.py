@@ -139,7 +139,7 @@ class NormalizeObservation(
         self._is_built_by_zoo = _is_called_by("rl_zoo3")
         self._sharing_checked = False
         self._fixed: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
-        if mean is not None and std is not None:
+        if mean is not None:  # then there is a std, too
             if self.min_std != _MIN_STD:
                 raise ValueError(
                     f"min_std={min_std!r} goes with running statistics; raise the small values of std instead"
@@ -224,11 +224,12 @@ class NormalizeObservation(
         Raises:
             ValueError: If the other was in another mode, or its observations had another shape.
         """
-        if (state is None) != (self.moments is None):
+        if state is None and self.moments is None:
+            return
+        if state is None or self.moments is None:
             raise ValueError(f"state={state!r} is of another mode: one wrapper has running statistics, one has not")
-        if state is not None and self.moments is not None:
-            self.moments.set_state(state["moments"])
-            self._frozen = state["frozen"]
+        self.moments.set_state(state["moments"])
+        self._frozen = state["frozen"]
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -262,7 +263,7 @@ class NormalizeObservation(
         Raises:
             ValueError: If the observation has the wrong shape or is not finite.
         """
-        values = np.asarray(observation, dtype=np.float64)
+        values = np.asarray(observation)
         if values.shape != self.observation_space.shape:
             raise ValueError(f"observation has shape {values.shape}, expected {self.observation_space.shape}")
         if not np.isfinite(values).all():
@@ -352,7 +353,7 @@ def _is_called_by(package: str) -> bool:
     Returns:
         Whether it is.
     """
-    frame: FrameType | None = sys._getframe(1)
+    frame: FrameType | None = sys._getframe()
     while frame is not None:
         if str(frame.f_globals.get("__name__")).split(".")[0] == package:
             return True
@@ -420,13 +421,15 @@ def _as_fixed(mean: object, std: object, shape: tuple[int, ...]) -> tuple[NDArra
         TypeError: If they hold something else than numbers.
         ValueError: If a shape is wrong, a number is not finite, or a standard deviation not greater than 0.
     """
-    arrays = as_finite_array("mean", mean), as_finite_array("std", std)
-    for name, array in zip(("mean", "std"), arrays, strict=True):
+    arrays = {name: as_finite_array(name, value) for name, value in (("mean", mean), ("std", std))}
+    for name, array in arrays.items():
         if array.shape not in ((), shape):
             raise ValueError(f"{name}={array.tolist()!r} has shape {array.shape}, but an observation has shape {shape}")
-    if (arrays[1] <= 0.0).any():
-        raise ValueError(f"std={arrays[1].tolist()!r} must be greater than 0 everywhere; use 1 where nothing varies")
-    return np.broadcast_to(arrays[0], shape).copy(), np.broadcast_to(arrays[1], shape).copy()
+    if (arrays["std"] <= 0.0).any():
+        raise ValueError(
+            f"std={arrays['std'].tolist()!r} must be greater than 0 everywhere; use 1 where nothing varies"
+        )
+    return np.broadcast_to(arrays["mean"], shape).copy(), np.broadcast_to(arrays["std"], shape).copy()
 
 
 def _make_moments(
@@ -494,8 +497,8 @@ def _as_plain_values(moments: RunningMoments) -> dict[str, Any]:
     Returns:
         The values named in `_VALUES`, the arrays as lists.
     """
-    values = (moments.count, moments.mean.tolist(), moments.var.tolist(), moments.frozen)
-    return dict(zip(_VALUES, values, strict=True))
+    state = moments.get_state()
+    return {**state, "mean": state["mean"].tolist(), "var": state["var"].tolist()}
 
 
 def _from_plain_values(values: Mapping[str, Any]) -> RunningMoments:

@@ -54,7 +54,7 @@ class RunningMoments:
         """
         lengths = shape if isinstance(shape, Sequence) else (shape,)
         self._shape = tuple(as_whole_number("shape", length, "give an int or a tuple of ints") for length in lengths)
-        if min(self._shape, default=0) < 0:
+        if any(length < 0 for length in self._shape):
             raise ValueError(f"shape={shape!r} must not hold negative lengths")
         self._count = 0
         self._mean: NDArray[np.float64] = np.zeros(self._shape)
@@ -168,7 +168,7 @@ class RunningMoments:
         with np.errstate(over="ignore", invalid="ignore"):
             if len(observations) == 1:
                 self._absorb(1, observations[0], np.zeros(self._shape))
-            elif len(observations) > 1:
+            elif len(observations):
                 self._absorb(len(observations), observations.mean(axis=0), observations.var(axis=0))
 
     def merge(self, other: RunningMoments) -> None:
@@ -186,7 +186,7 @@ class RunningMoments:
         if other.shape != self._shape:
             raise ValueError(f"other has shape {other.shape}, but these statistics have shape {self._shape}")
         if other.count > 0:
-            with np.errstate(over="ignore", invalid="ignore"):
+            with np.errstate(over="ignore"):
                 self._absorb(other.count, other._mean, other._var)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -275,7 +275,7 @@ class RunningMoments:
             ValueError: If the shape is wrong or a number is not finite.
         """
         array = np.asarray(batch)
-        if array.dtype.kind not in "biuf":
+        if array.dtype.kind not in ("b", "i", "u", "f"):
             raise TypeError(f"batch={batch!r} must hold numbers, not dtype {array.dtype}")
         if array.ndim == 0 or array.shape[1:] != self._shape:
             expected = ", ".join(["n", *map(str, self._shape)])
@@ -284,7 +284,7 @@ class RunningMoments:
             position = tuple(int(index) for index in np.argwhere(~np.isfinite(array))[0])
             where = ", ".join(map(str, position))
             raise ValueError(f"batch[{where}]={array[position]} must be finite, else the statistics would be spoilt")
-        return array.astype(np.float64)
+        return np.asarray(array, np.float64)
 
     def _absorb(self, count: int, mean: NDArray[np.float64], var: NDArray[np.float64]) -> None:
         """Merge the moments of another sample into these: Chan et al., equation 2.1, divided by the total count.

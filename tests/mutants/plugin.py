@@ -25,6 +25,10 @@ REPORT = "SB3_PPO_SCRATCH_MUTANT_REPORT"
 """Environment variable: the file into which the outcome is written as JSON."""
 
 
+# Whether a test turns red counts, not the simplest example, which takes a minute to find.
+settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate], database=None, derandomize=True)
+
+
 class MutatingLoader(SourceFileLoader):
     """Loads a module from its file, with one mistake put into the source, past the bytecode cache.
 
@@ -112,8 +116,6 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         RuntimeError: If the mutant's module has been imported already.
     """
     if os.environ.get(REPORT):
-        # Whether a test turns red counts, not the simplest example, which takes a minute to find.
-        settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate], database=None, derandomize=True)
         settings.load_profile("mutants")
         early_config.pluginmanager.register(Outcome(), "outcome of a mutant")
     name = os.environ.get(MUTANT)

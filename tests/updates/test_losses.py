@@ -149,6 +149,20 @@ def test_derivative_of_the_surrogate_at_the_ends_of_the_interval_is_autograds(ra
     th.testing.assert_close(losses.surrogate_derivative(log_prob.exp(), advantages, clip_range), expected)
 
 
+@pytest.mark.parametrize("clip_range", [0.1, 0.5, 2.0])
+@pytest.mark.parametrize("advantage", [-1.5, 1.5])
+def test_derivative_of_the_surrogate_is_autograds_along_the_whole_range_of_ratios(
+    advantage: float, clip_range: float
+) -> None:
+    log_prob = th.linspace(-3, 3, 401, dtype=th.float64)
+    advantages = th.full_like(log_prob, advantage)
+    expected = derivative_by_autograd(
+        lambda variable: losses.clipped_surrogate_loss(variable.exp(), advantages, clip_range), log_prob
+    )
+    found = losses.surrogate_derivative(log_prob.exp(), advantages, clip_range)
+    th.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
 @settings(max_examples=60, deadline=None)
 @given(NUMBERS, st.sampled_from([None, 0.0, 0.25, 1.0]))
 def test_derivative_of_the_value_loss_is_autograds(

@@ -107,6 +107,30 @@ def test_atom_that_exceeds_the_bound_only_before_rounding_is_accepted():
     assert env.action([2]) in env.env.action_space
 
 
+@pytest.mark.filterwarnings("error")
+def test_atom_too_large_for_the_dtype_is_outside_the_bounds_without_a_warning():
+    with pytest.raises(ValueError, match=r"bins\[0\]=\[0.0, 1000000.0\] must lie within the action space's bounds"):
+        BinAction(box(-1.0, 1.0, (1,), np.float16), [[0.0, 1e6]])
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).eps == np.finfo(np.float64).eps, reason="long double is double here")
+def test_atoms_of_a_long_double_box_are_as_exact_as_its_dtype():
+    above_one = np.longdouble(1) + np.finfo(np.longdouble).eps
+    [thirds] = BinAction(box(0.0, 3.0, (1,), np.longdouble), 4).atoms
+    [bounds] = BinAction(with_space(Box(above_one, 2 * above_one, (1,), np.longdouble)), 2).atoms
+    assert thirds.tolist() == [0, 1, 2, 3]
+    assert bounds.tolist() == [above_one, 2 * above_one]
+
+
+def test_as_many_combinations_as_int64_numbers_are_possible_and_not_one_more():
+    counts = [49, 73, 127, 337, 92737, 649657]  # the prime factors of 2**63 - 1
+    env = BinAction(box(shape=(6,), dtype=np.float64), counts, flat=True)
+    assert env.action_space.n == 2**63 - 1
+    assert env.action(2**63 - 2).tolist() == [1.0] * 6
+    with pytest.raises(ValueError, match=f"has {2**63} combinations, more than int64 holds"):
+        BinAction(box(shape=(63,)), 2, flat=True)
+
+
 def test_atoms_are_read_only_and_actions_are_not():
     env = BinAction(box(), 3)
     with pytest.raises(ValueError, match="read-only"):

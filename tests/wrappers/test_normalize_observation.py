@@ -100,7 +100,7 @@ def test_observation_of_any_dtype_and_shape_becomes_float32_in_the_space(dtype, 
         ([0.0], 1.0, ValueError, r"mean=\[0.0\] has shape \(1,\), but an observation has shape \(2,\)"),
         ([[0.0], [0.0]], 1.0, ValueError, r"has shape \(2, 1\), but an observation has shape \(2,\)"),
         (0.0, [1.0, 1.0, 1.0], ValueError, r"std=.* has shape \(3,\)"),
-        (True, 1.0, TypeError, "mean=True must be a number"),
+        (True, 1.0, TypeError, "mean=True must be a number, not of type bool$"),
         ([0.0, False], 1.0, TypeError, "mean=False must be a number"),
         (np.array([True, False]), 1.0, TypeError, "must hold numbers, not dtype bool"),
         (0.0, "1e-2", TypeError, "std='1e-2' must be a number.*in YAML write 1.0e-2"),
@@ -233,6 +233,36 @@ def test_freezing_the_shared_statistics_stops_all_of_them():
     play(envs[1], 1)
     assert [env.frozen for env in envs] == [True, True]
     assert moments.count == 2
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_state_holds_whether_the_wrapper_or_the_statistics_are_frozen(frozen):
+    data = [[1.0], [3.0]]
+    original = NormalizeObservation(ScriptedEnv(data), moments=RunningMoments.from_values(4, [1.0], [2.0]))
+    if frozen:
+        original.freeze()
+    state = original.get_state()
+    assert state == {"moments": {"count": 4, "mean": 1.0, "var": 2.0, "frozen": False}, "frozen": frozen}
+    twin = NormalizeObservation(ScriptedEnv(data), moments=RunningMoments(1))
+    twin.set_state(state)
+    assert (twin.frozen, twin.moments.frozen, twin.moments.count) == (frozen, False, 4)
+
+
+def test_fixed_mode_has_no_state_and_takes_none_over():
+    fixed = NormalizeObservation(ScriptedEnv(), mean=1.0, std=2.0)
+    running = NormalizeObservation(ScriptedEnv())
+    assert fixed.get_state() is None
+    fixed.set_state(None)
+    with pytest.raises(ValueError, match="of another mode"):
+        fixed.set_state(running.get_state())
+    with pytest.raises(ValueError, match="state=None is of another mode"):
+        running.set_state(None)
+
+
+def test_seed_and_options_of_reset_reach_the_environment():
+    env = NormalizeObservation(ScriptedEnv())
+    env.reset(seed=3, options={"gravity": 1.0})
+    assert env.unwrapped.received_resets == [(3, {"gravity": 1.0})]
 
 
 def test_saved_statistics_are_read_frozen(tmp_path):
@@ -425,7 +455,9 @@ def strictly(make_env: Callable[[], gym.Env[Any, Any]]) -> Callable[[], gym.Env[
 @pytest.mark.filterwarnings("ignore:.*Worker-0|.*Traceback|.*Raising:UserWarning")
 def test_worker_process_with_its_own_statistics_warns():
     vec_env = gym.vector.AsyncVectorEnv([strictly(lambda: NormalizeObservation(ScriptedEnv()))], context="fork")
-    with pytest.raises(UserWarning, match=SEPARATE + "this is a worker process.*" + REMEDY):
+    with pytest.raises(
+        UserWarning, match=SEPARATE + r"this is a worker process, and each worker would have its own\. .*" + REMEDY
+    ):
         vec_env.reset()
     vec_env.close(terminate=True)
 
@@ -444,7 +476,8 @@ def test_shared_statistics_copied_into_a_worker_warn(frozen_wrapper):
         return env
 
     vec_env = gym.vector.AsyncVectorEnv([strictly(make_env)], context="fork")
-    with pytest.raises(UserWarning, match=SEPARATE + r"moments= was made in another process.*" + REMEDY):
+    copied = r"moments= was made in another process \(RunningMoments\.merged makes a new one\)\. "
+    with pytest.raises(UserWarning, match=SEPARATE + copied + ".*" + REMEDY):
         vec_env.reset()
     vec_env.close(terminate=True)
 

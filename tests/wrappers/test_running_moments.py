@@ -136,12 +136,32 @@ def test_nonfinite_update_raises_and_leaves_the_statistics_usable(poison):
     assert (moments.count, moments.mean.tolist(), moments.var.tolist()) == (2, [2.0, 3.0], [1.0, 1.0])
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("batch", [[[1e200], [-1e200]], [[1e308]]])
 def test_update_whose_variance_overflows_raises_and_changes_nothing(batch):
     moments = moments_of(np.array([[-1e308]]))
     with pytest.raises(ValueError, match="variance overflows"):
         moments.update(batch)
     assert moments.count == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_batch_whose_sum_overflows_both_ways_raises_without_a_warning():
+    # NumPy adds every eighth number first: that makes infinity and minus infinity, and then NaN.
+    with pytest.raises(ValueError, match="variance overflows"):
+        RunningMoments().update([1.7e308, -1.7e308, 0, 0, 0, 0, 0, 0] * 2)
+
+
+@pytest.mark.filterwarnings("error")
+def test_merging_whose_variance_overflows_raises_without_a_warning_and_changes_nothing():
+    moments = RunningMoments.from_values(2, 1e200, 0.0)
+    with pytest.raises(ValueError, match="variance overflows"):
+        moments.merge(RunningMoments.from_values(2, -1e200, 0.0))
+    assert (moments.count, moments.mean, moments.var) == (2, 1e200, 0.0)
+
+
+def test_text_of_statistics_holds_their_values():
+    assert repr(moments_of(np.array([[1.0], [3.0]]))) == "RunningMoments(count=2, mean=[2.0], var=[1.0])"
 
 
 @pytest.mark.parametrize(
@@ -197,13 +217,24 @@ def test_frozen_statistics_refuse_update_and_merge():
     [
         (-1, ValueError, "shape=-1 must not hold negative"),
         ((2, -3), ValueError, r"shape=\(2, -3\) must not hold negative"),
-        (2.0, TypeError, "shape=2.0 must be an integer"),
+        (2.0, TypeError, "shape=2.0 must be an integer, not of type float: give an int or a tuple of ints$"),
         ((True,), TypeError, "shape=True must be an integer"),
     ],
 )
 def test_impossible_shape_raises(shape, error, message):
     with pytest.raises(error, match=message):
         RunningMoments(shape)
+
+
+def test_observations_without_elements_are_counted():
+    moments = RunningMoments((0, 2))
+    moments.update(np.empty((3, 0, 2)))
+    assert (moments.count, moments.mean.shape) == (3, (0, 2))
+
+
+def test_from_integer_values_becomes_float64():
+    moments = RunningMoments.from_values(2, np.array([3, 4]), np.array([1, 2]))
+    assert moments.mean.dtype == moments.var.dtype == np.float64
 
 
 @FEW
@@ -228,7 +259,13 @@ def test_from_values_of_no_observation_is_the_start():
     ("count", "mean", "var", "error", "message"),
     [
         (-1, 0.0, 1.0, ValueError, "count=-1 must not be negative"),
-        (1.0, 0.0, 1.0, TypeError, "count=1.0 must be an integer"),
+        (
+            1.0,
+            0.0,
+            1.0,
+            TypeError,
+            "count=1.0 must be an integer, not of type float: give the number of observations$",
+        ),
         (True, 0.0, 1.0, TypeError, "count=True must be an integer"),
         (2, [0.0], [-1.0], ValueError, r"var=\[-1.0\] must not be negative"),
         (2, [0.0], [0.0, 1.0], ValueError, r"mean has shape \(1,\), but var has shape \(2,\)"),
