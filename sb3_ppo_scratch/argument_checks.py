@@ -616,7 +616,7 @@ OWN_CHECKS: Mapping[str, Check] = {
     "kl_mode": partial(check_choice, choices=(None, *get_args(KlMode))),
     "kl_coef": partial(check_positive, finite=True),
     "on_nan": partial(check_choice, choices=get_args(OnNan)),
-    "step_timeout": or_none(partial(check_positive, finite=True, remedy="None sets no limit")),
+    "step_timeout": _or_none(partial(check_positive, finite=True, remedy="None sets no limit")),
     "reward_to_go": YES_OR_NO,
     "baseline": partial(check_choice, choices=get_args(Baseline)),
 }
