@@ -51,8 +51,8 @@ test-oldest: setup  ## run the tests with the oldest versions that pyproject.tom
 mutants: setup  ## plant known mistakes one by one and show that the tests notice each
 	$(RUN) -m tests.mutants
 
-proofs: setup  ## prove at full length that runs go on exactly, also when killed (an hour; SHORT=1: minutes, in logs/)
-	for proof in resume kills landers; do $(RUN) -m tests.proofs.$$proof $(if $(SHORT),--short) || exit 1; done
+proofs: setup  ## prove at full length what docs/reliability.md promises (hours; SHORT=1: minutes, in logs/)
+	for proof in resume kills landers leaks watching; do $(RUN) -m tests.proofs.$$proof $(if $(SHORT),--short) || exit 1; done
 
 bench-speed: setup  ## measure speed, memory and returns beside stock PPO (an hour and a quarter; QUICK=1: two minutes)
 	$(RUN) -m sb3_ppo_scratch benchmark speed $(if $(QUICK),--quick,--growth)

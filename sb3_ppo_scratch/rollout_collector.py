@@ -20,12 +20,12 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_ppo_scratch.acting import Actor, stack_observations
+from sb3_ppo_scratch.acting import Actor, Decision, stack_observations
 from sb3_ppo_scratch.errors import NotFiniteError
 from sb3_ppo_scratch.finite_checks import find_in_observations, name_of_not_finite
 from sb3_ppo_scratch.rollout_ends import AfterEpisodes, AfterSteps, RolloutEnd, Step
 from sb3_ppo_scratch.vec_env.faults import faults_named
-from sb3_ppo_scratch.vec_env.guard import StepFunction
+from sb3_ppo_scratch.vec_env.guard import Stepping
 
 
 class UnfinishedRollout(NamedTuple):
@@ -72,12 +72,7 @@ class RolloutCollector(OnPolicyAlgorithm):
         """Whether the value estimate of the last observation stands in for the rest of an episode that was cut."""
 
     def _fill_buffer(
-        self,
-        step: StepFunction,
-        env: VecEnv,
-        callback: BaseCallback,
-        rollout_buffer: RolloutBuffer,
-        n_rollout_steps: int,
+        self, step: Stepping, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
         """Step the environments and store every transition; other arguments and result as of `collect_rollouts`.
 
@@ -91,12 +86,7 @@ class RolloutCollector(OnPolicyAlgorithm):
             if self._waiting:
                 self._pause(UnfinishedRollout(end, n_steps))
                 continue
-            self._renew_noise(n_steps)
-            try:
-                obs_tensor, actions, values, log_probs = actor.act(self._last_obs)
-            except ValueError as error:
-                self._explain_no_action(error, n_steps)
-                raise
+            obs_tensor, actions, values, log_probs = self._act(actor, n_steps)
             clipped_actions = self._within_action_space(actions)
             new_obs, rewards, dones, infos = step(clipped_actions)
             self.num_timesteps += env.num_envs
@@ -119,6 +109,26 @@ class RolloutCollector(OnPolicyAlgorithm):
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
+
+    def _act(self, actor: Actor, n_steps: int) -> Decision:
+        """Let the policy act.
+
+        Args:
+            actor: Acts for it.
+            n_steps: Steps of this rollout so far.
+
+        Returns:
+            What it does.
+
+        Raises:
+            NotFiniteError: If an observation or a parameter is NaN or infinite.
+        """
+        self._renew_noise(n_steps)
+        try:
+            return actor.act(self._last_obs)
+        except ValueError as error:
+            self._explain_no_action(error, n_steps)
+            raise
 
     def _explain_no_action(self, error: ValueError, n_steps: int) -> None:
         """Find out why the policy does not act.

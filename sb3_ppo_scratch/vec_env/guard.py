@@ -27,11 +27,11 @@ from sb3_ppo_scratch.vec_env.watchdog import Watchdog
 
 LOOK_SECONDS = 0.5
 """How often it is looked whether every process lives."""
-StepFunction = Callable[[npt.NDArray[Any]], VecEnvStepReturn]
+Stepping = Callable[[npt.NDArray[Any]], VecEnvStepReturn]
 
 
 @contextmanager
-def guarded(env: VecEnv, step_timeout: float | None) -> Iterator[StepFunction]:
+def guarded(env: VecEnv, step_timeout: float | None) -> Iterator[Stepping]:
     """Let steps raise what is wrong with an environment.
 
     Args:
@@ -49,7 +49,7 @@ def guarded(env: VecEnv, step_timeout: float | None) -> Iterator[StepFunction]:
         yield functools.partial(_step, step, env)
 
 
-def _step(step: StepFunction, env: VecEnv, actions: npt.NDArray[Any]) -> VecEnvStepReturn:
+def _step(step: Stepping, env: VecEnv, actions: npt.NDArray[Any]) -> VecEnvStepReturn:
     """Step environments, and look at what all of them have returned."""
     try:
         observations, rewards, dones, infos = step(actions)
@@ -90,7 +90,7 @@ def _observations_checked(env: VecEnv) -> Iterator[None]:
 
 
 @contextmanager
-def _limited(env: VecEnv, step_timeout: float | None) -> Iterator[StepFunction]:
+def _limited(env: VecEnv, step_timeout: float | None) -> Iterator[Stepping]:
     """Choose how the time of a step is limited."""
     inner = env.unwrapped
     if isinstance(inner, ShardedVecEnv):
