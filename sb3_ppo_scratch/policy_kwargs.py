@@ -9,6 +9,7 @@ from functools import partial
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 from stable_baselines3.common.policies import (
     ActorCriticCnnPolicy,
     ActorCriticPolicy,
@@ -63,7 +64,7 @@ def check_net_arch(name: str, value: Any) -> None:
 
 def _check_widths(name: str, value: Any) -> None:
     """Accept sequences of positive integers; raises as `check_net_arch` does."""
-    is_sequence = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    is_sequence = isinstance(value, Sequence | np.ndarray) and not isinstance(value, str | bytes)
     if not is_sequence or any(isinstance(width, bool) or not isinstance(width, Integral) for width in value):
         raise ArgumentTypeError(f"`{name}` must be a list of widths, got {value!r}; pass for example [64, 64].")
     if any(width < 1 for width in value):

@@ -352,7 +352,9 @@ def test_other_files_and_statistics_of_another_environment_end_with_one_line(
 ) -> None:
     (tmp_path / "text.zip").write_text("no model")
     assert main(["film", str(tmp_path / "text.zip"), "--env", "CartPole-v1"]) == 2
-    assert re.search(r"error: .*text.zip is not loaded: File is not a zip file\n$", capsys.readouterr().err)
+    assert re.search(
+        r"error: .*text.zip is not loaded: it is no sound zip file: File is not a zip file\n$", capsys.readouterr().err
+    )
     assert main(["film", str(zoo_model), "--env", "Acrobot-v1"]) == 2
     assert re.search(r"error: .*vecnormalize\.pkl normalises .* \(4,\); those .* \(6,\)\.\n$", capsys.readouterr().err)
 

@@ -125,6 +125,7 @@ WRONG: dict[str, st.SearchStrategy[Any]] = {
     "advantage": st.one_of(no_choice("gae", "monte_carlo"), NONE),
     "kl_mode": no_choice("none", "early_stop", "penalty", "adaptive_lr", "rollback"),
     "on_nan": st.one_of(no_choice("raise", "skip", "restore"), NONE),
+    "step_timeout": st.sampled_from([0, -1.0, np.nan, np.inf, "1", True, [1.0]]),
     "policy": st.one_of(no_choice(*PPOScratch.policy_aliases), NONE, st.sampled_from([int, FollowingEnv])),
     "env": st.one_of(NONE, st.integers(), FRACTIONS, st.sampled_from([[], {}, object(), FollowingEnv])),
 }

@@ -2309,7 +2309,6 @@ ENVIRONMENT_FAULTS = [
     *mistakes_in(
         "vec_env.guard",
         (FAULTS,),
-        ("deaths-not-noticed", "the death of a forked worker is waited for", "raise EOFError", "continue"),
         ("observations-left-checked", "environments stay changed", 'vars(inner).pop("_save_obs", None)', "pass"),
     ),
     *mistakes_in(
@@ -2332,11 +2331,6 @@ ENVIRONMENT_FAULTS = [
             "type(cls.__name__, (cls,)",
         ),
         ("own-attributes-lost", "its attributes are lost", "vars(error), env_index", "{}, env_index"),
-    ),
-    *mistakes_in(
-        "vec_env.worker_pool",
-        (FAULTS,),
-        ("hung-workers-not-ended", "hung workers are not ended", "            self.processes[worker].kill()\n", ""),
     ),
 ]
 UNTRUSTED_FILES = [
