@@ -279,7 +279,6 @@ OWN: dict[str, tuple[int, st.SearchStrategy[Any]]] = {
     "n_episodes": (15, st.integers(1, 5)),
     "timeout_bootstrap": (15, st.booleans()),
     "orthogonal_init": (15, st.booleans()),
-    "step_timeout": (20, st.sampled_from([None, 60.0])),
     "on_nan": (20, st.sampled_from(["raise", "skip", "restore"])),
     "critic": (12, st.booleans()),
     "share_features": (12, st.booleans()),

@@ -10,8 +10,7 @@ import random
 import sys
 import warnings
 from pathlib import Path
-
-import atheris
+from typing import Any
 
 OTHERS = ("zipfile", "pickle", "pickletools", "json", "yaml")
 """Others' modules in which new code counts too."""
@@ -21,13 +20,20 @@ SAVED_EVERY = 200
 """Files between two notes of how many were read."""
 
 
-def import_watched() -> None:
-    """Import the readers so that the fuzzer sees which code runs, and anew what atheris has imported itself."""
+def import_watched() -> Any:
+    """Import the readers so that the fuzzer sees which code runs, and anew what atheris has imported itself.
+
+    Returns:
+        atheris, which only this command needs.
+    """
+    import atheris
+
     for name in list(sys.modules):
         if name.partition(".")[0] in OTHERS:
             del sys.modules[name]
     with atheris.instrument_imports(include=["sb3_ppo_scratch", *OTHERS]):
         importlib.import_module("tests.fuzz_files.watching")
+    return atheris
 
 
 def main(name: str, folder: Path, fast: Path, options: list[str]) -> None:
@@ -40,7 +46,7 @@ def main(name: str, folder: Path, fast: Path, options: list[str]) -> None:
         options: libFuzzer's.
     """
     warnings.simplefilter("ignore")  # of members that are there twice
-    import_watched()
+    atheris = import_watched()
     from tests.fuzz_files.mutations import mutated
     from tests.fuzz_files.seeds import seeds
     from tests.fuzz_files.targets import TARGETS
