@@ -107,7 +107,8 @@ def write_report(outcomes: Sequence[Outcome], machine: Mapping[str, Any], comman
             *map(_row, outcomes),
             "",
             "Edges (branches of the code that were taken) are counted in this project, `zipfile`, `pickle`, "
-            "`pickletools`, `json` and PyYAML; features also in how often one file takes them, and by comparisons.",
+            "`pickletools`, `json` and PyYAML; features also in how often one file takes them, and by comparisons. "
+            "Rates are by the clock, whatever else the machine did.",
             "",
             *(f"- **{outcome.name}**: {TARGETS[outcome.name].about}" for outcome in outcomes),
             "",
