@@ -7,7 +7,7 @@ PYTEST := $(RUN) -m pytest -n 2 --dist worksteal
 NOTEBOOK := $(if $(SHORT),logs/tutorial/short.ipynb,docs/from-reinforce-to-ppo.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check format lint types test-install test-oldest mutants bench-speed bench-ladder tutorial dist clean
+.PHONY: help setup train test check format lint types test-install test-oldest mutants fuzz bench-speed bench-ladder tutorial dist clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -50,6 +50,9 @@ test-oldest: setup  ## run the tests with the oldest versions that pyproject.tom
 
 mutants: setup  ## plant known mistakes one by one and show that the tests notice each
 	$(RUN) -m tests.mutants
+
+fuzz: setup  ## try random spaces, options and wrappers, beside stock PPO (half an hour; EXAMPLES=100: two minutes)
+	$(RUN) -m tests.fuzz --examples $(or $(EXAMPLES),3000)
 
 bench-speed: setup  ## measure speed, memory and returns beside stock PPO (an hour and a quarter; QUICK=1: two minutes)
 	$(RUN) -m sb3_ppo_scratch benchmark speed $(if $(QUICK),--quick,--growth)
