@@ -230,9 +230,9 @@ def test_trunk_begins_with_what_the_policy_would_have_without_it() -> None:
     [
         ("MlpPolicy", {"net_arch": {"pi": [8], "vf": [8]}}, "contradicts net_arch=.* layers of their own"),
         ("MlpPolicy", {"net_arch": [{"pi": [8], "vf": [8]}]}, "contradicts net_arch=.* layers of their own"),
-        ("MlpPolicy", {"net_arch": 8}, "contradicts net_arch=8, which holds no widths; pass .* a list of widths"),
-        ("MlpPolicy", {"net_arch": [8, 0]}, r"contradicts net_arch=\[8, 0\], which holds no widths"),
-        ("MlpPolicy", {"net_arch": "64"}, "contradicts net_arch='64', which holds no widths"),
+        (Passing, {"net_arch": 8}, "contradicts net_arch=8, which holds no widths; pass .* a list of widths"),
+        (Passing, {"net_arch": [8, 0]}, r"contradicts net_arch=\[8, 0\], which holds no widths"),
+        (Passing, {"net_arch": "64"}, "contradicts net_arch='64', which holds no widths"),
         ("MlpPolicy", {"share_features_extractor": False}, "contradicts policy_kwargs"),
         (OwnExtractors, {}, "contradicts policy_kwargs"),
         (OwnLayers, {}, "contradicts OwnLayers, whose mlp_extractor has layers that come after"),
