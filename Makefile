@@ -7,7 +7,7 @@ PYTEST := $(RUN) -m pytest -n 2 --dist worksteal
 NOTEBOOK := $(if $(SHORT),logs/tutorial/short.ipynb,docs/from-reinforce-to-ppo.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check format lint types test-install test-oldest mutants proofs bench-speed bench-ladder tutorial dist clean
+.PHONY: help setup train test check format lint types test-install test-oldest mutants fuzz proofs bench-speed bench-ladder tutorial dist clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -53,6 +53,9 @@ mutants: setup  ## plant known mistakes one by one and show that the tests notic
 
 proofs: setup  ## prove at full length what docs/reliability.md promises (hours; SHORT=1: minutes, in logs/)
 	for proof in resume kills landers leaks watching; do $(RUN) -m tests.proofs.$$proof $(if $(SHORT),--short) || exit 1; done
+
+fuzz: setup  ## try random spaces, options and wrappers, beside stock PPO (half an hour; EXAMPLES=100: two minutes)
+	$(RUN) -m tests.fuzz --examples $(or $(EXAMPLES),3000)
 
 bench-speed: setup  ## measure speed, memory and returns beside stock PPO (an hour and a quarter; QUICK=1: two minutes)
 	$(RUN) -m sb3_ppo_scratch benchmark speed $(if $(QUICK),--quick,--growth)

@@ -230,9 +230,9 @@ def test_trunk_begins_with_what_the_policy_would_have_without_it() -> None:
     [
         ("MlpPolicy", {"net_arch": {"pi": [8], "vf": [8]}}, "contradicts net_arch=.* layers of their own"),
         ("MlpPolicy", {"net_arch": [{"pi": [8], "vf": [8]}]}, "contradicts net_arch=.* layers of their own"),
-        ("MlpPolicy", {"net_arch": 8}, "must be a list of widths, got 8; pass for example"),
-        ("MlpPolicy", {"net_arch": [8, 0]}, r"must hold widths of at least 1, got \[8, 0\]"),
-        ("MlpPolicy", {"net_arch": "64"}, "must be a list of widths, got '64'"),
+        (Passing, {"net_arch": 8}, "contradicts net_arch=8, which holds no widths; pass .* a list of widths"),
+        (Passing, {"net_arch": [8, 0]}, r"contradicts net_arch=\[8, 0\], which holds no widths"),
+        (Passing, {"net_arch": "64"}, "contradicts net_arch='64', which holds no widths"),
         ("MlpPolicy", {"share_features_extractor": False}, "contradicts policy_kwargs"),
         (OwnExtractors, {}, "contradicts policy_kwargs"),
         (OwnLayers, {}, "contradicts OwnLayers, whose mlp_extractor has layers that come after"),
