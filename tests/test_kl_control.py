@@ -253,11 +253,11 @@ def test_rollback_equals_a_run_that_stopped_one_step_earlier() -> None:
     steps = 0
     original = type(other._update_choice.choose(other.update, other.policy, other.rollout_buffer)).step
 
-    def limited(self: Any, settings: Any) -> None:
+    def limited(self: Any) -> None:
         nonlocal steps
         steps += 1
         if steps <= n_good:
-            original(self, settings)
+            original(self)
 
     cls = type(other._update_choice.choose(other.update, other.policy, other.rollout_buffer))
     with pytest.MonkeyPatch.context() as patch:
