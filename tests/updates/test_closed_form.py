@@ -16,6 +16,7 @@ from gymnasium import spaces
 from hypothesis import event, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
@@ -392,6 +393,15 @@ def test_step_is_that_of_torchs_fused_adam_bit_for_bit() -> None:
         optimizer.step()
         update.step()
         assert th.equal(flat.values, by_torch)
+
+
+@pytest.mark.parametrize("asked", [{}, {"exact_kl": False}, {"exact_kl": True}], ids=str)
+def test_old_distributions_are_described_only_where_divergences_are_asked_for(asked: dict[str, bool]) -> None:
+    update, _, policy = update_of()
+    buffer = RolloutBuffer(4, policy.observation_space, BOX, device="cpu")
+    buffer.full = True
+    [minibatch] = update.read(buffer, **asked).minibatches(4)
+    assert (minibatch.old_distributions is not None) == asked.get("exact_kl", False)
 
 
 def test_norm_of_a_gradient_with_nan_is_nan() -> None:
