@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,6 +108,17 @@ def test_parameters_are_grouped_level_by_level_first_weights_then_biases_and_sha
     assert reference.shape.parameter_groups() == [[0], [1], [2, 6], [3, 7], [4], [5]]
     separate = Reference(3, actor=[(4, "tanh"), (2, None)], critic=[(3, "tanh"), (1, None)])
     assert separate.shape.parameter_groups() == [[0, 4], [1, 5], [2], [6], [3, 7]]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_without_a_critic_values_are_zeros_and_their_derivatives_have_a_place(dtype: Any) -> None:
+    shape = ActorCriticShape((LayerShape(3, 2, None, 0, 1),), ())
+    network = ActorCriticMlp(shape, np.ones(18, dtype), np.zeros(18, dtype))
+    actor, critic = network.forward(np.ones((3, 5), dtype))
+    assert (critic.tolist(), critic.dtype) == ([[0.0] * 5], dtype)
+    places = network.output_gradients()
+    assert [place.shape for place in places] == [(2, 5), (1, 5)]
+    assert {place.dtype for place in (actor, *places)} == {np.dtype(dtype)}
 
 
 def test_a_change_of_the_memory_acts_at_once() -> None:
