@@ -133,6 +133,13 @@ def test_buffer_is_left_as_sb3_leaves_it(name: str) -> None:
             assert vars(ours)[attribute] == left, attribute
 
 
+def test_a_rollout_that_is_not_complete_is_refused() -> None:
+    buffer = full_buffer()
+    buffer.full = False
+    with pytest.raises(AssertionError, match="^a rollout has to be collected first$"):
+        flatten(buffer)
+
+
 @pytest.mark.parametrize("way", ["autograd", "closed_form"])
 def test_second_pass_is_shuffled_anew(way: str) -> None:
     buffer = full_buffer()

@@ -154,6 +154,14 @@ def test_relu_at_zero_has_derivative_zero_as_torchs() -> None:
     assert [derivative.item() for derivative in first] == [0.0, 0.0]
 
 
+def test_memory_for_a_batch_size_is_kept_while_others_come_and_go() -> None:
+    reference = Reference(3)
+    network = ActorCriticMlp(reference.shape, reference.values, reference.gradient)
+    place = network.input_memory(5)
+    assert network.input_memory(4) is not place
+    assert network.input_memory(5) is place
+
+
 def test_memory_kept_for_many_batch_sizes_stays_within_a_few_times_what_the_largest_needs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
