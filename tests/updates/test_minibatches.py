@@ -136,7 +136,7 @@ def test_buffer_is_left_as_sb3_leaves_it(name: str) -> None:
 def test_a_rollout_that_is_not_complete_is_refused() -> None:
     buffer = full_buffer()
     buffer.full = False
-    with pytest.raises(AssertionError, match="^a rollout has to be collected first$"):
+    with pytest.raises(AssertionError, match=r"^a rollout has to be collected first$"):
         flatten(buffer)
 
 
