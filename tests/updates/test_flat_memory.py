@@ -367,6 +367,14 @@ def _some_never_moved(parameters: list[th.nn.Parameter]) -> th.optim.Optimizer:
     return optimizer
 
 
+def test_optimiser_that_has_not_moved_yet_is_accepted_and_left_alone_also_if_somebody_looked_at_its_state() -> None:
+    parameters = make_parameters()
+    optimizer = th.optim.Adam(parameters)
+    assert optimizer.state[parameters[0]] == {}  # looking at what is not there makes it
+    check_flat(parameters, optimizer)
+    assert list(optimizer.state) == parameters[:1]
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
