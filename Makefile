@@ -7,7 +7,7 @@ PYTEST := $(RUN) -m pytest -n 2 --dist worksteal
 NOTEBOOK := $(if $(SHORT),logs/tutorial/short.ipynb,docs/from-reinforce-to-ppo.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check format lint types test-install test-oldest mutants fuzz proofs bench-speed bench-ladder tutorial dist clean
+.PHONY: help setup train test check format lint types test-install test-oldest mutants mutation fuzz proofs bench-speed bench-ladder tutorial dist clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -51,6 +51,11 @@ test-oldest: setup  ## run the tests with the oldest versions that pyproject.tom
 mutants: setup  ## plant known mistakes one by one and show that the tests notice each
 	$(RUN) -m tests.mutants
 
+mutation: setup  ## let mutmut change every expression of the mathematics and the wrappers one by one (hours; docs/results/mutation.md)
+	$(PIP) install --constraint constraints.txt mutmut==3.8.1
+	OMP_NUM_THREADS=1 $(VENV)/bin/mutmut run
+	$(VENV)/bin/mutmut results
+
 proofs: setup  ## prove at full length what docs/reliability.md promises (hours; SHORT=1: minutes, in logs/)
 	for proof in resume kills landers leaks watching; do $(RUN) -m tests.proofs.$$proof $(if $(SHORT),--short) || exit 1; done
 
@@ -74,4 +79,4 @@ dist: setup  ## build sdist and wheel into dist/
 	$(RUN) -m twine check --strict dist/*
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) $(VENV)-oldest build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-oldest build dist *.egg-info mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis

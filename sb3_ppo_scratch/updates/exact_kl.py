@@ -4,6 +4,7 @@ What is here: describing a policy's distributions by a tensor, and measuring fro
 estimate from the actions taken (`losses.py`), and the same without torch (`heads.py`).
 """
 
+import functools
 from typing import Any
 
 import torch as th
@@ -35,15 +36,16 @@ def kl_from(old: th.Tensor, distribution: Distribution) -> th.Tensor:
     Returns:
         Divergences, shape (batch,), with a graph if the distributions have one.
     """
-    divergences, start = th.zeros(len(old), dtype=old.dtype, device=old.device), 0
+    divergences: list[th.Tensor] = []
+    start = 0
     for part in _parts(distribution):
         parameters = _parameters(part)
         assert parameters is not None
         described = old[:, start : start + parameters.shape[1]]
         start += parameters.shape[1]
         each = _divergence(_rebuild(part, described), part)
-        divergences = divergences + each.reshape(len(old), -1).sum(dim=1)
-    return divergences
+        divergences.append(each.reshape(len(old), -1).sum(dim=1))
+    return functools.reduce(th.add, divergences)
 
 
 def _divergence(old: Any, new: Any) -> th.Tensor:

@@ -270,8 +270,7 @@ def check_flat(parameters: Sequence[th.nn.Parameter], optimizer: th.optim.Optimi
     """
     _check_parameters(parameters)
     _check_optimizer(optimizer, parameters)
-    state = optimizer.state
-    steps = {float(state[parameter].get("step", 0)) if parameter in state else 0.0 for parameter in parameters}
+    steps = {float(optimizer.state.get(parameter, {}).get("step", 0)) for parameter in parameters}
     if len(steps) > 1:
         raise NotCoveredError("parameters that the optimiser has moved unequally often")
 

@@ -302,7 +302,7 @@ def _activations_of_level(layers: Sequence[LayerShape]) -> list[tuple[slice, Act
     rows = _rows_of_level(layers)
     kinds = {layer.activation for layer in layers}
     if len(kinds) == 1:
-        rows = {layers[0]: slice(0, sum(layer.n_outputs for layer in layers))}
+        rows = {layers[0]: slice(None)}
     return [(span, layer.activation) for layer, span in rows.items() if layer.activation is not None]
 
 

@@ -126,6 +126,16 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         sys.meta_path.insert(0, MutatingFinder(mutant))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the tests of the module that mutmut has changed, if it has changed one, come first.
+
+    Args:
+        items: The tests, which are put in order.
+    """
+    module = os.environ.get("MUTANT_UNDER_TEST", "").rpartition(".")[0].rpartition(".")[2]
+    items.sort(key=lambda item: f"test_{module}.py" not in item.nodeid)
+
+
 def run_pytest(arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:
     """Run pytest with this plugin as the whole work of a process, and end with its exit code.
 

@@ -16,6 +16,7 @@ from gymnasium import spaces
 from hypothesis import event, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
@@ -288,6 +289,10 @@ def test_a_single_advantage_is_left_as_it_is_and_equal_ones_become_zero() -> Non
     assert normalize_advantages(np.full(4, 3.0)).tolist() == [0.0] * 4
 
 
+def test_two_advantages_have_a_deviation() -> None:
+    np.testing.assert_allclose(normalize_advantages(np.array([1.0, 3.0])), [-math.sqrt(0.5), math.sqrt(0.5)])
+
+
 def test_advantages_of_the_rollout_are_not_changed_by_normalising() -> None:
     advantages = np.array([1.0, 5.0])
     normalize_advantages(advantages)
@@ -333,7 +338,12 @@ def update_of(seed: int = 0) -> tuple[ClosedFormUpdate, Columns, ActorCriticPoli
     return ClosedFormUpdate(objective, inputs, memory), columns, policy
 
 
-@pytest.mark.parametrize("max_grad_norm", [0.01, 1e9], ids=["clipped", "free"])
+def update_options(update: ClosedFormUpdate) -> dict[str, Any]:
+    group = update.memory.adam.optimizer.param_groups[0]
+    return {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")}
+
+
+@pytest.mark.parametrize("max_grad_norm", [1e-6, 0.01, 1e9], ids=["nearly_nothing", "clipped", "free"])
 def test_gradient_after_a_step_is_clipped_as_torch_clips_it(max_grad_norm: float) -> None:
     update, columns, policy = update_of()
     settings = UpdateSettings(**{**vars(SETTINGS), "max_grad_norm": max_grad_norm})
@@ -347,7 +357,51 @@ def test_gradient_after_a_step_is_clipped_as_torch_clips_it(max_grad_norm: float
     update.differentiate(settings)
     update.step()
     for copy, parameter in zip(by_torch, policy.parameters(), strict=True):
-        th.testing.assert_close(parameter.grad, copy.grad, rtol=1e-5, atol=1e-9)
+        th.testing.assert_close(parameter.grad, copy.grad, rtol=1e-5, atol=max_grad_norm * 1e-7)
+
+
+@pytest.mark.parametrize("over", [-0.5, 0.5], ids=["below", "above"])
+def test_gradient_about_as_long_as_allowed_is_clipped_as_torch_clips_it(over: float) -> None:
+    # torch adds 1e-6 to the norm that it divides by, and so shortens gradients that are a little shorter than allowed.
+    update, columns, _ = update_of()
+    policy_only = {**vars(SETTINGS), "normalize_advantage": False, "vf_coef": 0.0, "ent_coef": 0.0}
+    free, clipped = (UpdateSettings(**{**policy_only, "max_grad_norm": limit}) for limit in (math.inf, 1e-5))
+    update.evaluate(columns, free)
+    factor = (1e-5 + over * 1e-6) / update.differentiate(free)  # advantages are factors of this gradient
+    columns = columns._replace(advantages=columns.advantages * np.float32(factor))
+    gradients = []
+    for settings in (free, clipped):
+        update.evaluate(columns, settings)
+        update.differentiate(settings)
+        gradients.append(update.memory.parameters.gradient.clone())
+    by_torch = th.nn.Parameter(th.zeros_like(gradients[0]))
+    by_torch.grad = gradients[0].clone()
+    th.nn.utils.clip_grad_norm_([by_torch], 1e-5)
+    assert gradients[0].norm() == pytest.approx(1e-5 + over * 1e-6, rel=1e-4)
+    th.testing.assert_close(gradients[1], by_torch.grad, rtol=1e-6, atol=0)
+
+
+def test_step_is_that_of_torchs_fused_adam_bit_for_bit() -> None:
+    update, columns, _ = update_of()
+    flat = update.memory.parameters
+    by_torch = th.nn.Parameter(flat.values.clone())
+    optimizer = th.optim.Adam([by_torch], **update_options(update), fused=True)
+    for _ in range(20):
+        update.evaluate(columns, SETTINGS)
+        update.differentiate(SETTINGS)
+        by_torch.grad = flat.gradient.clone()
+        optimizer.step()
+        update.step()
+        assert th.equal(flat.values, by_torch)
+
+
+@pytest.mark.parametrize("asked", [{}, {"exact_kl": False}, {"exact_kl": True}], ids=str)
+def test_old_distributions_are_described_only_where_divergences_are_asked_for(asked: dict[str, bool]) -> None:
+    update, _, policy = update_of()
+    buffer = RolloutBuffer(4, policy.observation_space, BOX, device="cpu")
+    buffer.full = True
+    [minibatch] = update.read(buffer, **asked).minibatches(4)
+    assert (minibatch.old_distributions is not None) == asked.get("exact_kl", False)
 
 
 def test_norm_of_a_gradient_with_nan_is_nan() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch as th
 
-from sb3_ppo_scratch.updates import kernels
+from sb3_ppo_scratch.updates import flat_memory, kernels
 from sb3_ppo_scratch.updates.flat_memory import FlatAdam, FlatMemory, FlatParameters, check_flat, keep_flat
 from sb3_ppo_scratch.updates.update import NotCoveredError
 
@@ -119,15 +119,28 @@ def test_parameters_that_moved_or_were_replaced_are_noticed(disturb: Callable[[A
     assert not flat.is_current(parameters)
 
 
-@pytest.mark.parametrize("max_norm", [0.1, 1e9, float("inf")], ids=str)
-def test_gradient_is_clipped_as_torch_clips_it(max_norm: float) -> None:
+def test_gradients_are_taken_only_if_every_parameter_has_one() -> None:
+    parameters = make_parameters()
+    flat = FlatParameters([parameters])
+    set_gradients(parameters, 0)
+    expected = th.cat([parameter.grad.flatten() for parameter in parameters])
+    assert flat.take_gradients() is True
+    assert th.equal(flat.gradient, expected)
+    parameters[2].grad = None
+    assert flat.take_gradients() is False
+
+
+@pytest.mark.parametrize("length", [1.0, 1e-6], ids="of_size_{}".format)
+@pytest.mark.parametrize("max_norm", [1e-6, 0.1, 1e9, float("inf")], ids=str)
+def test_gradient_is_clipped_as_torch_clips_it(max_norm: float, length: float) -> None:
     ours, theirs = make_parameters(), make_parameters()
     flat = FlatParameters([ours])
-    flat.attach_gradients()
-    set_gradients(ours, 0)
-    set_gradients(theirs, 0)
-    flat.clip_gradient(max_norm)
-    th.nn.utils.clip_grad_norm_(theirs, max_norm)
+    for each in (ours, theirs):
+        set_gradients(each, 0)
+        for parameter in each:
+            parameter.grad *= length
+    flat.take_gradients()
+    assert flat.clip_gradient(max_norm) == th.nn.utils.clip_grad_norm_(theirs, max_norm)
     for one, other in zip(ours, theirs, strict=True):
         th.testing.assert_close(one.grad, other.grad, rtol=1e-6, atol=0)
 
@@ -164,6 +177,24 @@ def test_steps_equal_torchs_also_when_they_begin_and_end_with_torchs_own(name: s
     for one, other in zip(ours, theirs, strict=True):
         for key, value in their_optimizer.state[other].items():
             th.testing.assert_close(our_optimizer.state[one][key], value, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("kernels_are_known", [True, False], ids=["called_directly", "by_torchs_function"])
+@pytest.mark.parametrize("fused", [False, True], ids=["plain", "fused"])
+def test_steps_of_one_vector_are_torchs_bit_for_bit(
+    fused: bool, kernels_are_known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not kernels_are_known:
+        monkeypatch.setattr(flat_memory, "FUSED_KERNELS", None)
+    th.manual_seed(0)
+    ours = th.nn.Parameter(th.randn(1000))
+    theirs, others = (th.nn.Parameter(ours.detach().clone()) for _ in range(2))
+    memory = keep_flat(None, [[ours]], th.optim.Adam([ours], lr=0.01))
+    flat_steps(memory, 20, fused=fused)
+    torch_steps([theirs], th.optim.Adam([theirs], lr=0.01, fused=fused, foreach=False), 20)
+    torch_steps([others], th.optim.Adam([others], lr=0.01, fused=not fused, foreach=False), 20)
+    assert th.equal(ours, theirs)
+    assert not th.equal(ours, others), "both ways round alike: this shows nothing"
 
 
 def test_learning_rate_changed_in_the_group_acts_at_the_next_step() -> None:
@@ -223,9 +254,10 @@ def test_memory_of_the_step_count_is_the_cpus_whatever_the_default_device_is() -
     assert memory.parameters.values.isfinite().all()
 
 
-def test_memory_is_kept_as_long_as_nothing_moves() -> None:
+@pytest.mark.parametrize("amsgrad", [False, True])
+def test_memory_is_kept_as_long_as_nothing_moves(amsgrad: bool) -> None:
     parameters = make_parameters()
-    optimizer = th.optim.Adam(parameters)
+    optimizer = th.optim.Adam(parameters, amsgrad=amsgrad)
     memory = keep_flat(None, [parameters], optimizer)
     flat_steps(memory, 2)
     assert keep_flat(memory, [parameters], optimizer) is memory
@@ -333,6 +365,14 @@ def _some_never_moved(parameters: list[th.nn.Parameter]) -> th.optim.Optimizer:
     set_gradients(parameters[1:], 0)
     optimizer.step()
     return optimizer
+
+
+def test_optimiser_that_has_not_moved_yet_is_accepted_and_left_alone_also_if_somebody_looked_at_its_state() -> None:
+    parameters = make_parameters()
+    optimizer = th.optim.Adam(parameters)
+    assert optimizer.state[parameters[0]] == {}  # looking at what is not there makes it
+    check_flat(parameters, optimizer)
+    assert list(optimizer.state) == parameters[:1]
 
 
 @pytest.mark.parametrize(

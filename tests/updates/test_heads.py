@@ -67,7 +67,7 @@ def test_log_probability_and_mean_entropy_equal_sb3s_distributions(kind: str) ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("d_entropy", [0.0, -0.3])
+@pytest.mark.parametrize("d_entropy", [0.0, -0.3, 1.0])
 def test_derivatives_by_outputs_and_deviations_equal_autograds(kind: str, d_entropy: float) -> None:
     pair = Pair(kind)
     actions = pair.actions()
@@ -107,6 +107,22 @@ def test_huge_logits_give_finite_probabilities_and_gradients(head: Head) -> None
     assert np.isfinite(head.mean_entropy())
     head.backward(np.ones(2, np.float32), -0.1, gradient)
     assert np.isfinite(gradient).all()
+
+
+def test_huge_logits_of_one_distribution_leave_those_of_the_others_exact() -> None:
+    head, logits = CategoricalHead([3]), np.array([[1e4, 0.0], [0.0, 1.0], [-1e4, 2.0]])
+    head.condition(logits.copy())
+    expected = th.log_softmax(th.as_tensor(logits), dim=0)[2].numpy()
+    np.testing.assert_allclose(head.log_prob(np.array([[2, 2]])), expected, rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_zeros_and_ones_of_no_probability_are_nan() -> None:
+    head = BernoulliHead()
+    head.condition(np.array([[0.0, np.nan], [1.0, 2.0]], np.float32))
+    drawn = head.sample()
+    assert np.isnan(drawn).all()
+    assert (drawn.shape, drawn.dtype) == ((2, 2), np.float32)
 
 
 # -- drawing categories ------------------------------------------------------------------------------------------------
@@ -163,14 +179,21 @@ def test_finding_out_how_torch_draws_leaves_the_generator_alone() -> None:
     assert th.equal(th.get_rng_state(), state)
 
 
-def test_threads_draw_into_memory_of_their_own() -> None:
-    addresses, together = [], threading.Barrier(2)
+@pytest.mark.parametrize("kind", ["categorical", "gaussian"])
+def test_threads_draw_into_memory_of_their_own(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    addresses, together, noise = [], threading.Barrier(2), heads._noise
+
+    def watched_noise(*arguments: Any) -> Any:
+        memory = noise(*arguments)
+        addresses.append(memory[1].ctypes.data)
+        return memory
 
     def draw() -> None:
-        _, values = heads._noise((2, 2), np.dtype(np.float32), threading.get_ident())
-        addresses.append(values.ctypes.data)
+        Pair(kind, dtype=np.float32).head.sample()
         together.wait()  # a thread that has ended leaves its number to the next
 
+    monkeypatch.setattr(heads, "_noise", watched_noise)
+    monkeypatch.setattr(heads, "_torch_draws_by_exponentials", lambda: True)
     workers = [threading.Thread(target=draw) for _ in range(2)]
     for worker in workers:
         worker.start()

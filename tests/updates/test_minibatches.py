@@ -133,6 +133,13 @@ def test_buffer_is_left_as_sb3_leaves_it(name: str) -> None:
             assert vars(ours)[attribute] == left, attribute
 
 
+def test_a_rollout_that_is_not_complete_is_refused() -> None:
+    buffer = full_buffer()
+    buffer.full = False
+    with pytest.raises(AssertionError, match=r"^a rollout has to be collected first$"):
+        flatten(buffer)
+
+
 @pytest.mark.parametrize("way", ["autograd", "closed_form"])
 def test_second_pass_is_shuffled_anew(way: str) -> None:
     buffer = full_buffer()
@@ -154,6 +161,28 @@ def test_pieces_of_a_long_rollout_are_cut_at_the_same_minibatches(monkeypatch: p
     for column, other in zip(columns, expected, strict=True):
         np.testing.assert_array_equal(column.observations.T, other.observations)
         np.testing.assert_array_equal(column.old_values, other.old_values)
+
+
+def test_minibatches_that_take_more_memory_than_allowed_are_preprocessed_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sb3_ppo_scratch.updates.closed_form.BYTES_AT_ONCE", 1)
+    sizes: list[int] = []
+
+    class Inputs(NetworkInputs):
+        def __call__(self, observations: np.ndarray, out: Any = None) -> np.ndarray:
+            sizes.append(len(observations))
+            return super().__call__(observations, out)
+
+    batches_of(ColumnsOfRollout(full_buffer(), Inputs(VECTOR, normalize_images=True)), 4)
+    assert sizes == [4, 4, 4, 3]
+
+
+def test_a_minibatch_of_the_whole_rollout_is_not_shuffled_since_it_is_averaged_over() -> None:
+    buffer = full_buffer()
+    [columns] = batches_of(ColumnsOfRollout(buffer, NetworkInputs(VECTOR, normalize_images=True)), N_STEPS * N_ENVS)
+    np.testing.assert_array_equal(columns.returns, buffer.returns.ravel())
+    np.testing.assert_array_equal(columns.observations.T, buffer.observations)
 
 
 def test_one_hot_codes_of_many_categories_are_never_all_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,6 +110,17 @@ def test_parameters_are_grouped_level_by_level_first_weights_then_biases_and_sha
     assert separate.shape.parameter_groups() == [[0, 4], [1, 5], [2], [6], [3, 7]]
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_without_a_critic_values_are_zeros_and_their_derivatives_have_a_place(dtype: Any) -> None:
+    shape = ActorCriticShape((LayerShape(3, 2, None, 0, 1),), ())
+    network = ActorCriticMlp(shape, np.ones(18, dtype), np.zeros(18, dtype))
+    actor, critic = network.forward(np.ones((3, 5), dtype))
+    assert (critic.tolist(), critic.dtype) == ([[0.0] * 5], dtype)
+    places = network.output_gradients()
+    assert [place.shape for place in places] == [(2, 5), (1, 5)]
+    assert {place.dtype for place in (actor, *places)} == {np.dtype(dtype)}
+
+
 def test_a_change_of_the_memory_acts_at_once() -> None:
     reference = Reference(3)
     network = ActorCriticMlp(reference.shape, reference.values, reference.gradient)
@@ -140,6 +152,14 @@ def test_relu_at_zero_has_derivative_zero_as_torchs() -> None:
     network.backward()
     first = reference.memory.views_of(reference.memory.gradient)[:2]
     assert [derivative.item() for derivative in first] == [0.0, 0.0]
+
+
+def test_memory_for_a_batch_size_is_kept_while_others_come_and_go() -> None:
+    reference = Reference(3)
+    network = ActorCriticMlp(reference.shape, reference.values, reference.gradient)
+    place = network.input_memory(5)
+    assert network.input_memory(4) is not place
+    assert network.input_memory(5) is place
 
 
 def test_memory_kept_for_many_batch_sizes_stays_within_a_few_times_what_the_largest_needs(

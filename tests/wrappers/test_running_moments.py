@@ -232,9 +232,17 @@ def test_observations_without_elements_are_counted():
     assert (moments.count, moments.mean.shape) == (3, (0, 2))
 
 
-def test_from_integer_values_becomes_float64():
-    moments = RunningMoments.from_values(2, np.array([3, 4]), np.array([1, 2]))
+@pytest.mark.parametrize("dtype", [np.int32, np.uint8, np.float16])
+def test_values_of_any_number_type_become_float64(dtype):
+    moments = RunningMoments.from_values(2, np.array([3, 4], dtype), np.array([1, 2], dtype))
     assert moments.mean.dtype == moments.var.dtype == np.float64
+    assert (moments.mean.tolist(), moments.var.tolist()) == ([3.0, 4.0], [1.0, 2.0])
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int64, np.float16])
+def test_batches_of_any_number_type_are_taken_in(dtype):
+    moments = moments_of(np.array([[0], [1]], dtype))
+    assert (moments.mean.tolist(), moments.var.tolist()) == ([0.5], [0.25])
 
 
 @FEW
