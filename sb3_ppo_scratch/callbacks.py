@@ -14,9 +14,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecMonitor, is_vecenv_wrapped
 
-from sb3_ppo_scratch.argument_checks import check_finite, check_positive_integer
 from sb3_ppo_scratch.checkpoints.folder import PREFIX, checkpoint_path, thin_out
 from sb3_ppo_scratch.errors import ArgumentTypeError
+from sb3_ppo_scratch.value_checks import check_finite, check_positive_integer
 
 
 class StopWhenSolved(BaseCallback):

@@ -1,10 +1,11 @@
-"""The errors that a user's mistake raises, and finding the name that was probably meant.
+"""The errors that a user's mistake raises, SB3's among them, and finding the name that was probably meant.
 
 What is here: nothing that imports SB3 or torch, so that the command line starts fast. What is not: the checks that
-raise these errors (`argument_checks.py`).
+raise these errors (`value_checks.py`, `space_checks.py`, `argument_checks.py`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
@@ -113,3 +114,34 @@ def check_known_names(names: Iterable[str], known: Iterable[str], *, where: str)
             nearest = get_close_matches(name, known, n=1)
             hint = f"did you mean `{nearest[0]}`?" if nearest else f"known are: {', '.join(known)}."
             raise ArgumentTypeError(f"{where} does not know `{name}`; {hint}")
+
+
+@contextmanager
+def sb3_errors_named(what: str) -> Iterator[None]:
+    """Turn what SB3 raises about arguments inside the block into this project's errors.
+
+    Args:
+        what: What cannot be done, naming the argument.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ArgumentError: In place of an `AssertionError` or `ValueError`, or of a `RuntimeError` of torch's about shapes.
+        ArgumentTypeError: In place of a `TypeError`.
+        UnsupportedSpaceError: In place of a `NotImplementedError`.
+    """
+    try:
+        yield
+    except (ArgumentError, ArgumentTypeError):
+        raise
+    except (AssertionError, ValueError) as error:
+        raise ArgumentError(f"{what}: {error}") from error
+    except TypeError as error:
+        raise ArgumentTypeError(f"{what}: {error}") from error
+    except NotImplementedError as error:
+        raise UnsupportedSpaceError(f"{what}: {error}") from error
+    except RuntimeError as error:
+        if type(error) is not RuntimeError:  # too little memory, for one, is no mistake of arguments
+            raise
+        raise ArgumentError(f"{what}: {error}") from error

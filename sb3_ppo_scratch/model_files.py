@@ -18,7 +18,7 @@ from stable_baselines3.common.save_util import open_path
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import check_for_correct_spaces
 
-from sb3_ppo_scratch import argument_checks as checks
+from sb3_ppo_scratch.argument_checks import CHECKS, OWN_CHECKS
 from sb3_ppo_scratch.errors import ArgumentError, check_known_names
 from sb3_ppo_scratch.live_attributes import IN_PARAMETERS, unchangeable
 from sb3_ppo_scratch.resumable_run import OF_A_RUN, ResumableRun
@@ -26,6 +26,7 @@ from sb3_ppo_scratch.saved_settings import read_saved_settings, read_whole
 from sb3_ppo_scratch.untrusted.bounded_memory import BoundedTensors
 from sb3_ppo_scratch.untrusted.saved_model import SavedModel, read_model, refusing, with_description, with_settings
 from sb3_ppo_scratch.untrusted.soundness import check_optimizer, check_policy
+from sb3_ppo_scratch.value_checks import Check, check_arguments, check_positive_integer
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # in `typing` only since Python 3.11
@@ -39,10 +40,10 @@ NOT_FOR_STOCK = "this_file_needs_sb3_ppo_scratch"
 """An argument that no rollout buffer has: in a file it stops stock PPO from continuing a run in another way."""
 OF_SPACES = frozenset({"observation_space", "action_space", "n_envs"})
 """Attributes that a model has once it has an environment."""
-UNTRUSTED_CHECKS: Mapping[str, checks.Check] = {
-    **checks.OWN_CHECKS,
-    "n_steps": functools.partial(checks.check_positive_integer, remedy="the file is damaged"),
-    "n_envs": functools.partial(checks.check_positive_integer, remedy="the file is damaged"),
+UNTRUSTED_CHECKS: Mapping[str, Check] = {
+    **OWN_CHECKS,
+    "n_steps": functools.partial(check_positive_integer, remedy="the file is damaged"),
+    "n_envs": functools.partial(check_positive_integer, remedy="the file is damaged"),
 }
 """Of what such a file says; rl_zoo3 plays with values that other checks refuse."""
 
@@ -155,7 +156,7 @@ class ModelFiles(ResumableRun):
         """
         known = set(inspect.signature(cls.__init__).parameters) - {"self", "policy", "env", "_init_setup_model"}
         check_known_names(arguments, known, where=f"{cls.__name__}.load")
-        checks.check_arguments(arguments, checks.CHECKS)
+        check_arguments(arguments, CHECKS)
         changes = dict(arguments)
         if "stats_window_size" in changes:  # the one argument that SB3 stores under another name
             changes["_stats_window_size"] = changes.pop("stats_window_size")
@@ -171,7 +172,7 @@ class ModelFiles(ResumableRun):
         with refusing(path):
             saved = read_model(read_whole(path), custom_objects)
             attributes = {**cls._known_attributes(saved.attributes), **custom_objects}
-            checks.check_arguments(attributes, UNTRUSTED_CHECKS)
+            check_arguments(attributes, UNTRUSTED_CHECKS)
             spaces_of_file = attributes["observation_space"], attributes["action_space"]
         cls._check_file(attributes, path, changes)
         if env is not None:

@@ -17,10 +17,10 @@ from stable_baselines3.common.policies import (
 )
 from stable_baselines3.common.type_aliases import Schedule
 
-from sb3_ppo_scratch.argument_checks import check_choice
 from sb3_ppo_scratch.distributions import BinnedDistribution, Deterministic, OrdinalDistribution
 from sb3_ppo_scratch.errors import ArgumentError, ArgumentTypeError
 from sb3_ppo_scratch.gaussian_distribution import LOG_STD_RANGE, GaussianDistribution
+from sb3_ppo_scratch.value_checks import check_choice
 from sb3_ppo_scratch.wrappers.bin_action import Bins, make_atoms
 
 DEFAULT_BINS = 11

@@ -17,8 +17,8 @@ from stable_baselines3.common.policies import (
     MultiInputActorCriticPolicy,
 )
 
-from sb3_ppo_scratch.argument_checks import YES_OR_NO, Check, check_arguments, check_finite
 from sb3_ppo_scratch.errors import ArgumentError, ArgumentTypeError
+from sb3_ppo_scratch.value_checks import YES_OR_NO, Check, check_arguments, check_finite
 
 SB3_POLICIES = (ActorCriticPolicy, ActorCriticCnnPolicy, MultiInputActorCriticPolicy)
 

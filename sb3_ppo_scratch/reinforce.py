@@ -15,8 +15,8 @@ import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
-from sb3_ppo_scratch import argument_checks as checks
 from sb3_ppo_scratch.advantages import AdvantageEstimator, Baseline, estimate_by_returns
+from sb3_ppo_scratch.argument_checks import OnNan, UpdateName, check_baseline, check_constructor_arguments
 from sb3_ppo_scratch.live_attributes import FloatOrSchedule
 from sb3_ppo_scratch.model_files import Kwargs
 from sb3_ppo_scratch.observation_normalizer import absorb_rollout
@@ -24,6 +24,7 @@ from sb3_ppo_scratch.scratch_algorithm import ScratchAlgorithm, with_chosen_thre
 from sb3_ppo_scratch.torch_threads import TorchThreads
 from sb3_ppo_scratch.update_stats import UpdateStats
 from sb3_ppo_scratch.updates.update import UpdateSettings
+from sb3_ppo_scratch.value_checks import check_positive_integer
 
 SelfReinforce = TypeVar("SelfReinforce", bound="ReinforceScratch")
 
@@ -107,10 +108,10 @@ class ReinforceScratch(ScratchAlgorithm):
         *,
         normalize_observations: bool = False,
         observation_clip: float = 10.0,
-        on_nan: checks.OnNan = "raise",
+        on_nan: OnNan = "raise",
         step_timeout: float | None = None,
         torch_threads: TorchThreads = "auto",
-        update: checks.UpdateName = "auto",
+        update: UpdateName = "auto",
         share_features: bool = False,
         orthogonal_init: bool = True,
         adam_epsilon: float | None = None,
@@ -121,7 +122,7 @@ class ReinforceScratch(ScratchAlgorithm):
             ValueError: If an argument or space has an unusable value (an `ArgumentError`; also an AssertionError).
             TypeError: If an argument has a wrong type.
         """
-        checks.check_constructor_arguments(locals())
+        check_constructor_arguments(locals())
         super().__init__(
             policy,
             env,
@@ -176,8 +177,8 @@ class ReinforceScratch(ScratchAlgorithm):
     def _check_settings(self) -> None:
         """Check what the model is told now, as far as it could be told otherwise than by the constructor."""
         super()._check_settings()
-        checks.check_positive_integer("n_episodes", self.n_episodes, remedy="pass for example n_episodes=4")
-        checks.check_baseline(vars(self))
+        check_positive_integer("n_episodes", self.n_episodes, remedy="pass for example n_episodes=4")
+        check_baseline(vars(self))
 
     @property
     def _minibatch_size(self) -> int:

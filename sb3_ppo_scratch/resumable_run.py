@@ -17,7 +17,7 @@ import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
-from sb3_ppo_scratch.checkpoints.checkpoint_file import pack, read_checkpoint, write_safely
+from sb3_ppo_scratch.checkpoints.checkpoint_file import pack, read_checkpoint
 from sb3_ppo_scratch.checkpoints.environment_states import begin_anew, why_unreadable
 from sb3_ppo_scratch.checkpoints.folder import FAULT_PREFIX, checkpoint_path
 from sb3_ppo_scratch.checkpoints.made_with import check_record, read_record
@@ -28,6 +28,7 @@ from sb3_ppo_scratch.errors import ArgumentError, TrainingFaultError
 from sb3_ppo_scratch.fault_files import arrays_of, arrays_of_rollout, choose_folder
 from sb3_ppo_scratch.interrupts import interrupts_held
 from sb3_ppo_scratch.rollout_collector import RolloutCollector, UnfinishedRollout
+from sb3_ppo_scratch.safe_writing import write_safely
 from sb3_ppo_scratch.vec_env.faults import faults_named
 
 if TYPE_CHECKING:
@@ -242,7 +243,9 @@ class ResumableRun(RolloutCollector):
         try:
             folder = choose_folder(self.fault_folder, self.logger.get_dir())
             path = checkpoint_path(folder, self.num_timesteps, FAULT_PREFIX)
-            np.savez_compressed(path.with_suffix(".npz"), **arrays)
+            numbers = io.BytesIO()
+            np.savez_compressed(numbers, **arrays)
+            write_safely(path.with_suffix(".npz"), numbers.getvalue())
             write_safely(path, self._pack_without_rollout())
         except OSError as failure:
             error.add(f"nothing could be written ({failure})")

@@ -23,11 +23,11 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_ppo_scratch import argument_checks as checks
 from sb3_ppo_scratch.acting import Actor, LeanActor, TorchActor
 from sb3_ppo_scratch.advantages import AdvantageEstimator
+from sb3_ppo_scratch.argument_checks import OWN_CHECKS, OnNan, UpdateName
 from sb3_ppo_scratch.devices import explain_device, fastest_device, slow_device_warning
-from sb3_ppo_scratch.errors import ArgumentError, NotFiniteError
+from sb3_ppo_scratch.errors import ArgumentError, NotFiniteError, sb3_errors_named
 from sb3_ppo_scratch.live_attributes import FloatOrSchedule, LiveAttributes
 from sb3_ppo_scratch.model_files import NOT_FOR_STOCK, Kwargs, ModelFiles
 from sb3_ppo_scratch.nan_watch import NanWatch, looks_at_once
@@ -36,12 +36,14 @@ from sb3_ppo_scratch.observation_normalizer import attach_observation_normalizer
 from sb3_ppo_scratch.policies import POLICIES
 from sb3_ppo_scratch.policy_kwargs import check_policy_kwargs
 from sb3_ppo_scratch.rollout_buffers import ScratchDictRolloutBuffer, ScratchRolloutBuffer, default_rollout_buffer_class
+from sb3_ppo_scratch.space_checks import check_spaces
 from sb3_ppo_scratch.torch_threads import TorchThreads, choose_threads, threads_restored, use_threads
 from sb3_ppo_scratch.update_choice import UpdateChoice
 from sb3_ppo_scratch.update_stats import UpdateStats, explained_variance
 from sb3_ppo_scratch.updates.autograd import free_graph
 from sb3_ppo_scratch.updates.closed_form import ClosedFormUpdate
 from sb3_ppo_scratch.updates.update import Update
+from sb3_ppo_scratch.value_checks import check_arguments, check_choice, check_positive_integer
 from sb3_ppo_scratch.vec_env.guard import guarded
 
 SelfAlgorithm = TypeVar("SelfAlgorithm", bound="ScratchAlgorithm")
@@ -123,10 +125,10 @@ class ScratchAlgorithm(LiveAttributes, ModelFiles):
         device: th.device | str,
         normalize_observations: bool,
         observation_clip: float,
-        on_nan: checks.OnNan,
+        on_nan: OnNan,
         step_timeout: float | None,
         torch_threads: TorchThreads,
-        update: checks.UpdateName,
+        update: UpdateName,
         n_episodes: int | None,
         critic: bool,
         share_features: bool,
@@ -145,8 +147,8 @@ class ScratchAlgorithm(LiveAttributes, ModelFiles):
         check_policy_kwargs(policy, on_policy_arguments["policy_kwargs"])
         if env is not None:
             env = maybe_make_env(env, verbose)
-            checks.check_spaces(env.observation_space, env.action_space, policy)
-        with checks.sb3_errors_named("`env` cannot be used"):
+            check_spaces(env.observation_space, env.action_space, policy)
+        with sb3_errors_named("`env` cannot be used"):
             super().__init__(
                 policy,
                 env if env is None else self._wrap_env(env, verbose),  # type: ignore[arg-type] # SB3's load gives none
@@ -204,7 +206,7 @@ class ScratchAlgorithm(LiveAttributes, ModelFiles):
         if self.env is not None:
             self._check_environment()
         if setup:
-            with checks.sb3_errors_named(f"`policy` cannot be built for this environment{self._given_to_build()}"):
+            with sb3_errors_named(f"`policy` cannot be built for this environment{self._given_to_build()}"):
                 self._setup_model()
             self._announce_device()
             self._announce_missing_critic()
@@ -226,11 +228,11 @@ class ScratchAlgorithm(LiveAttributes, ModelFiles):
             ArgumentTypeError: If a setting has a wrong type.
             ArgumentError: If one has an unusable value, or two contradict each other.
         """
-        checks.check_arguments(vars(self), checks.OWN_CHECKS)
+        check_arguments(vars(self), OWN_CHECKS)
 
     def _check_environment(self) -> None:
         """Check the wrapped environment against the arguments."""
-        checks.check_spaces(self.observation_space, self.action_space, self.policy_class)
+        check_spaces(self.observation_space, self.action_space, self.policy_class)
         if self.normalize_observations:
             check_normalizable(self.observation_space)
 
@@ -246,7 +248,7 @@ class ScratchAlgorithm(LiveAttributes, ModelFiles):
         Raises:
             ArgumentError: If there is no policy of this name.
         """
-        checks.check_choice("policy", policy_name, self.policy_aliases)
+        check_choice("policy", policy_name, self.policy_aliases)
         return self.policy_aliases[policy_name]
 
     def _setup_model(self) -> None:
@@ -346,7 +348,7 @@ class ScratchAlgorithm(LiveAttributes, ModelFiles):
         shape = n_rollout_steps, self.n_envs
         is_other = self.n_episodes is None and shape != (rollout_buffer.buffer_size, rollout_buffer.n_envs)
         if is_other and self._unfinished is None:  # a callback has changed `n_steps` or `n_episodes`
-            checks.check_positive_integer("n_steps", n_rollout_steps, remedy="a callback has set it")
+            check_positive_integer("n_steps", n_rollout_steps, remedy="a callback has set it")
             rollout_buffer.buffer_size, rollout_buffer.n_envs = shape
         steps_before, started = self.num_timesteps, time.perf_counter()
         with guarded(env, self.step_timeout) as step:

@@ -119,7 +119,7 @@ FLOORS = [
         "wrappers",
         "hyperparams",
     ],
-    ["zip_members"],
+    ["zip_members", "safe_writing", "value_checks", "space_checks"],
     ["errors", "devices"],
 ]
 """Files and folders from the top floor down; each imports only from floors below it (docs/decisions.md)."""

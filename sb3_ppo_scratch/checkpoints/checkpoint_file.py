@@ -1,19 +1,14 @@
 """The file: SB3's zip of the model, and in it, beside SB3's own members, the state of the run.
 
 Any SB3 opens it as a model; what it holds beyond that is here: `run.json` (format, version, digests, state) and
-`arrays.bin`. What is here: writing it so that a crash at any moment leaves the old file or the new one, and reading it
-so that a damaged one is told from a good one. What is not: what the state says (`run_state.py`).
+`arrays.bin`. What is here: its bytes, and reading them so that a damaged file is told from a good one. What is not:
+what the state says (`run_state.py`), and writing the file (`safe_writing.py`).
 """
 
-import contextlib
 import errno
 import hashlib
 import io
 import json
-import os
-import re
-import secrets
-import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,10 +26,6 @@ DIGEST = b"sb3-ppo-scratch run, sha256 "
 LARGEST_STATE = 1 << 23
 """Bytes of `run.json` at most; long lists and arrays are not in it. A million episodes take 250 bytes, a thousand
 evaluations 135 KB, 4096 environments' generators 0.8 MB; reading takes 25 times as much memory."""
-UNFINISHED = re.compile(r".+\.[0-9a-f]{8}\.writing")
-"""The name of a file that is being written: the file's own, and what tells writers apart."""
-LEFT_BEHIND = 3600.0
-"""Seconds after which an unfinished file that has not grown was left by a process that was killed."""
 
 
 class CheckpointError(ArgumentError):
@@ -208,52 +199,3 @@ def without_run(file: bytes) -> bytes:
     """
     members = read_members(file)
     return write_members({name: content for name, content in members.items() if name not in OWN_MEMBERS})
-
-
-def write_safely(path: Path, content: bytes) -> None:
-    """Write a file so that it is whole whenever it is there, whoever else writes it and whenever the process is killed.
-
-    After a power failure the old one may be back on file systems on which folders cannot be synchronised.
-
-    Args:
-        path: The file; its folder is made, and rid of what killed writers have left.
-        content: All of it.
-
-    Raises:
-        OSError: If it has not been written; what was there before still is, and nothing unfinished is left.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path.parent)
-    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}.writing")
-    try:
-        with unfinished.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-    with contextlib.suppress(OSError):  # the file is there and whole; Windows, for one, opens no folders
-        _synchronise(path.parent)
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove files that were being written when their process was killed."""
-    for path in folder.glob("*.writing"):
-        with contextlib.suppress(OSError):  # another process may be quicker
-            if UNFINISHED.fullmatch(path.name) and time.time() - path.stat().st_mtime > LEFT_BEHIND:
-                path.unlink()
-
-
-def _synchronise(folder: Path) -> None:
-    """Let the names of a folder's files outlast a power failure.
-
-    Raises:
-        OSError: If the file system cannot.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

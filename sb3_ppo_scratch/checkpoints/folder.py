@@ -15,10 +15,10 @@ from sb3_ppo_scratch.checkpoints.checkpoint_file import (
     NoRunError,
     read_checkpoint,
     without_run,
-    write_safely,
 )
 from sb3_ppo_scratch.checkpoints.state_tree import State
 from sb3_ppo_scratch.errors import ArgumentError
+from sb3_ppo_scratch.safe_writing import write_safely
 
 PREFIX = "rl_model"
 """rl_zoo3's name for models that are saved during a run."""

@@ -14,7 +14,6 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 from tqdm import tqdm
 
-from sb3_ppo_scratch.argument_checks import check_positive_integer
 from sb3_ppo_scratch.film.pictures import (
     PAUSE_SECONDS,
     caption_pictures,
@@ -24,6 +23,7 @@ from sb3_ppo_scratch.film.pictures import (
     write_film,
 )
 from sb3_ppo_scratch.film.playing import Picture, picture_of, play_episode, rank_episodes, show_episode
+from sb3_ppo_scratch.value_checks import check_positive_integer
 from sb3_ppo_scratch.zoo.saved_run import find_run, in_one_line, open_environment, open_run
 
 DEFAULT_RATE = 30

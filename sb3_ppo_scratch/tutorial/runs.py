@@ -20,8 +20,8 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
-from sb3_ppo_scratch.argument_checks import check_positive_integer
 from sb3_ppo_scratch.torch_threads import threads_restored, use_threads
+from sb3_ppo_scratch.value_checks import check_positive_integer
 from sb3_ppo_scratch.vec_env.cores import available_cores
 
 Item = TypeVar("Item")

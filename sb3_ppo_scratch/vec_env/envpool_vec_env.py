@@ -19,8 +19,8 @@ from gymnasium import spaces
 from stable_baselines3.common.monitor import Monitor, ResultsWriter
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from sb3_ppo_scratch.argument_checks import check_positive_integer
 from sb3_ppo_scratch.errors import ArgumentError, UnsupportedSpaceError
+from sb3_ppo_scratch.value_checks import check_positive_integer
 from sb3_ppo_scratch.vec_env.cores import available_cores, takes_every_core
 from sb3_ppo_scratch.vec_env.envpool_steps import PoolSteps
 from sb3_ppo_scratch.wrappers.scale_reward import RAW_REWARD_KEY

@@ -15,12 +15,13 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_ppo_scratch.callbacks import SaveCheckpoints
-from sb3_ppo_scratch.checkpoints.checkpoint_file import holds_run, write_safely
+from sb3_ppo_scratch.checkpoints.checkpoint_file import holds_run
 from sb3_ppo_scratch.checkpoints.environment_states import count_monitored
 from sb3_ppo_scratch.checkpoints.folder import PREFIX, newest_checkpoint
 from sb3_ppo_scratch.checkpoints.state_tree import State
 from sb3_ppo_scratch.errors import ArgumentError
 from sb3_ppo_scratch.interrupts import keep_from_new_workers
+from sb3_ppo_scratch.safe_writing import write_safely
 from sb3_ppo_scratch.zoo import ALGORITHMS
 from sb3_ppo_scratch.zoo.folder_lock import locked
 from sb3_ppo_scratch.zoo.plain_yaml import read_plain_yaml

@@ -1,11 +1,8 @@
-"""Tests of `checkpoint_file`: a file is what was written or is refused; writing leaves the old one or the new one."""
+"""Tests of `checkpoint_file`: a file is what was written or is refused."""
 
 import hashlib
 import io
 import json
-import os
-import resource
-import stat
 import zipfile
 from pathlib import Path
 
@@ -24,7 +21,6 @@ from sb3_ppo_scratch.checkpoints.checkpoint_file import (
     read_checkpoint,
     unpack,
     without_run,
-    write_safely,
 )
 
 
@@ -43,13 +39,13 @@ STATE_OF_RUN = {"steps": 3, "observations": np.arange(6.0)}
 
 def test_what_is_read_is_what_was_written(model: bytes, tmp_path: Path) -> None:
     path = tmp_path / "folder" / "checkpoint.zip"
-    write_safely(path, pack(model, STATE_OF_RUN))
+    path.parent.mkdir()
+    path.write_bytes(pack(model, STATE_OF_RUN))
     file, state = read_checkpoint(path)
     assert state["steps"] == 3
     assert np.array_equal(state["observations"], STATE_OF_RUN["observations"])
     assert file == path.read_bytes()
     assert holds_run(path)
-    assert [each.name for each in path.parent.iterdir()] == ["checkpoint.zip"]
 
 
 def test_the_models_members_are_as_they_were(model: bytes) -> None:
@@ -110,7 +106,7 @@ def test_members_of_another_file_are_noticed(model: bytes) -> None:
 
 def test_a_newer_format_is_refused_by_name(model: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(checkpoint_file, "VERSION", 2)
-    write_safely(tmp_path / "new.zip", pack(model, STATE_OF_RUN))
+    (tmp_path / "new.zip").write_bytes(pack(model, STATE_OF_RUN))
     monkeypatch.undo()
     with pytest.raises(CheckpointError, match=r"new\.zip: it was written in format 2 by a newer"):
         read_checkpoint(tmp_path / "new.zip")
@@ -153,91 +149,6 @@ def test_compressed_members_are_refused_before_they_are_read(model: bytes) -> No
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no checkpoint .*nothing\.zip"):
         read_checkpoint(tmp_path / "nothing.zip")
-
-
-@pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_what_fails_leaves_the_old_file_and_nothing_else(
-    call: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def fail(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    path = tmp_path / "checkpoint.zip"
-    path.write_bytes(b"old")
-    monkeypatch.setattr(*((os, "fsync") if call == "fsync" else (Path, "replace")), fail)
-    with pytest.raises(OSError, match="No space left"):
-        write_safely(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [each.name for each in tmp_path.iterdir()] == ["checkpoint.zip"]
-
-
-def test_a_file_that_may_not_grow_leaves_the_old_one(tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint.zip"
-    path.write_bytes(b"old")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-    try:
-        with pytest.raises(OSError, match="File too large"):
-            write_safely(path, bytes(10_000))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert path.read_bytes() == b"old"
-    assert [each.name for each in tmp_path.iterdir()] == ["checkpoint.zip"]
-
-
-def test_two_writers_of_one_file_do_not_meet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    path, fsync = tmp_path / "checkpoint.zip", os.fsync
-
-    def write_another(descriptor: int) -> None:
-        monkeypatch.setattr(os, "fsync", fsync)
-        write_safely(path, b"second, which is longer")
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", write_another)
-    write_safely(path, b"first")
-    assert path.read_bytes() == b"first"
-    assert [each.name for each in tmp_path.iterdir()] == ["checkpoint.zip"]
-
-
-def test_what_killed_writers_have_left_is_removed_after_a_while(tmp_path: Path) -> None:
-    left, living, others = (
-        tmp_path / f"rl_model_5_steps.zip.{middle}writing" for middle in ("0123abcd.", "89abcdef.", "notes-of-mine.")
-    )
-    for path in (left, living, others):
-        path.write_bytes(b"PK")
-    for path in (left, others):
-        os.utime(path, (0, 0))
-    write_safely(tmp_path / "checkpoint.zip", b"whole")
-    assert {each.name for each in tmp_path.iterdir()} == {"checkpoint.zip", living.name, others.name}
-
-
-@pytest.mark.parametrize("call", ["fsync", "open"])
-def test_a_folder_that_cannot_be_synchronised_is_no_failure(
-    call: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    fsync = os.fsync
-
-    def fail_for_folders(descriptor: int) -> None:
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            raise OSError(22, "Invalid argument")
-        fsync(descriptor)
-
-    def refuse(*_: object) -> int:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(os, call, {"fsync": fail_for_folders, "open": refuse}[call])
-    write_safely(tmp_path / "checkpoint.zip", b"whole")
-    monkeypatch.undo()
-    assert (tmp_path / "checkpoint.zip").read_bytes() == b"whole"
-
-
-def test_files_have_the_usual_permissions(tmp_path: Path) -> None:
-    before = os.umask(0o027)
-    try:
-        write_safely(tmp_path / "checkpoint.zip", b"whole")
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE((tmp_path / "checkpoint.zip").stat().st_mode) == 0o640
 
 
 def test_no_file_is_written_that_could_not_be_read(model: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

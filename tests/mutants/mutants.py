@@ -59,6 +59,7 @@ DRAWING = "tests/tutorial/test_drawing.py"
 RESUME = "tests/checkpoints/test_resume.py"
 ENVIRONMENT_STATES = "tests/checkpoints/test_environment_states.py"
 CHECKPOINT_FILE = "tests/checkpoints/test_checkpoint_file.py"
+SAFE_WRITING = "tests/test_safe_writing.py"
 STATE_TREE = "tests/checkpoints/test_state_tree.py"
 CALLBACK_STATES = "tests/checkpoints/test_callback_states.py"
 
@@ -2216,13 +2217,17 @@ RELIABILITY = [
             'if digests != run.get("sha256") or',
             "if",
         ),
+        ("unreadable-written", "a checkpoint written that cannot be read", "if len(run) > LARGEST_STATE:", "if False:"),
+    ),
+    *mistakes_in(
+        "safe_writing",
+        (SAFE_WRITING,),
         (
             "old-file-overwritten",
             "a checkpoint overwrites the old one",
             'with unfinished.open("xb")',
             'with path.open("wb")',
         ),
-        ("unreadable-written", "a checkpoint written that cannot be read", "if len(run) > LARGEST_STATE:", "if False:"),
         (
             "writers-meet",
             "two processes write one unfinished file",

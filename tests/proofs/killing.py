@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sb3_ppo_scratch.checkpoints.checkpoint_file import UNFINISHED, CheckpointError, holds_run, read_checkpoint
+from sb3_ppo_scratch.checkpoints.checkpoint_file import CheckpointError, holds_run, read_checkpoint
 from sb3_ppo_scratch.checkpoints.folder import list_checkpoints, newest_checkpoint
+from sb3_ppo_scratch.safe_writing import UNFINISHED
 from tests.proofs.forked import ForkedProcess
 from tests.proofs.report import ROOT, ProofError
 from tests.zoo.processes import start_python

@@ -12,6 +12,7 @@ from typing import Any
 
 from sb3_ppo_scratch.benchmark.speed.plan import Task, task_from_dict
 from sb3_ppo_scratch.errors import ArgumentError
+from sb3_ppo_scratch.safe_writing import write_safely
 
 FORMAT = "sb3-ppo-scratch speed, version 1"
 """Says that a JSON file is one of ours."""
@@ -123,10 +124,7 @@ class Results:
             "failures": [{**task.as_dict(), "error": error} for task, error in self.failures.items()],
             "measurements": [measurement.as_dict() for measurement in self.measurements.values()],
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".writing")
-        unfinished.write_text(_compact(record))
-        unfinished.replace(path)
+        write_safely(path, _compact(record).encode())
 
 
 def load_results(path: Path) -> Results:

@@ -15,9 +15,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
-from sb3_ppo_scratch.argument_checks import check_positive_integer
 from sb3_ppo_scratch.benchmark.training.records import EVALUATIONS_FILE
 from sb3_ppo_scratch.errors import ArgumentError
+from sb3_ppo_scratch.safe_writing import write_safely
+from sb3_ppo_scratch.value_checks import check_positive_integer
 from sb3_ppo_scratch.zoo.saved_run import make_environments, settings_below
 
 
@@ -88,9 +89,7 @@ class EvaluationRecorder(BaseCallback):
         self._evaluate(self.n_final_episodes)
         self._env.close()
         self._env = None
-        unfinished = self.folder / f"{EVALUATIONS_FILE}.writing"
-        unfinished.write_text(json.dumps(self.evaluations))
-        unfinished.replace(self.folder / EVALUATIONS_FILE)
+        write_safely(self.folder / EVALUATIONS_FILE, json.dumps(self.evaluations).encode())
 
     def _evaluate(self, n_episodes: int) -> None:
         """Play episodes while the clock stands still."""

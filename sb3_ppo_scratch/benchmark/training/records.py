@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from sb3_ppo_scratch.safe_writing import write_safely
+
 EVALUATIONS_FILE = "evaluations.json"
 """What the process of a run writes at its end."""
 RECORD_FILE = "run.json"
@@ -111,9 +113,7 @@ def write_record(record: RunRecord, folder: Path) -> None:
         record: It.
         folder: The run's folder.
     """
-    unfinished = folder / f"{RECORD_FILE}.writing"
-    unfinished.write_text(json.dumps({"format": FORMAT, **asdict(record)}))
-    unfinished.replace(folder / RECORD_FILE)
+    write_safely(folder / RECORD_FILE, json.dumps({"format": FORMAT, **asdict(record)}).encode())
 
 
 def read_record(folder: Path) -> RunRecord | None:
