@@ -7,7 +7,7 @@ PYTEST := $(RUN) -m pytest -n 2 --dist worksteal
 NOTEBOOK := $(if $(SHORT),logs/tutorial/short.ipynb,docs/from-reinforce-to-ppo.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check format lint types test-install test-oldest mutants mutation fuzz proofs bench-speed bench-ladder tutorial dist clean
+.PHONY: help setup train test test-slow check format lint types test-install test-oldest mutants mutation fuzz proofs bench-speed bench-ladder tutorial dist clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -28,8 +28,11 @@ train: setup  ## train an agent on LunarLander-v2 with the main command
 	echo "Watch it:   $(RUN) -m rl_zoo3.enjoy --algo ppo_scratch --env LunarLander-v2 -f logs"; \
 	echo "Film it:    $(RUN) -m rl_zoo3.record_video --algo ppo_scratch --env LunarLander-v2 -f logs --no-render"
 
-test: setup  ## run all tests and doctests but those of test-install
-	$(PYTEST) --doctest-modules sb3_ppo_scratch tests
+test: setup  ## run the tests and doctests, but those of test-slow and test-install
+	$(PYTEST) -m "not slow and not install" --doctest-modules sb3_ppo_scratch tests
+
+test-slow: setup  ## run the tests that train for long, or start several processes that train
+	$(PYTEST) -m slow tests
 
 check: setup format lint types test  ## what every change has to pass: format, lint, types, tests
 

@@ -67,6 +67,7 @@ def train(algorithm: str, config: Path, env_id: str, n_steps: int, folder: Path)
     return load_results(manager.save_path).sort_values("t")["r"].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("algorithm", "file", "env_id", "n_steps"),
     [
@@ -100,6 +101,7 @@ def test_every_documents_system_learns(algorithm: str, file: str, env_id: str, n
     assert last > np.mean(returns[:tenth])
 
 
+@pytest.mark.slow
 def test_reinforce_comes_to_195_over_100_episodes_of_cartpole(tmp_path: Path) -> None:
     manager = experiment("reinforce_scratch", hyperparams_file("reinforce_scratch.yml"), CARTPOLE, 100_000, tmp_path)
     model, _ = manager.setup_experiment()
@@ -110,6 +112,7 @@ def test_reinforce_comes_to_195_over_100_episodes_of_cartpole(tmp_path: Path) ->
     assert episodes["l"].sum() < 100_000
 
 
+@pytest.mark.slow
 def test_run_ends_by_itself_once_the_mean_return_of_ten_episodes_is_200(tmp_path: Path) -> None:
     file = hyperparams_file("ladder/stop_when_solved.yml")
     options = ("--algo", "ppo_scratch", "--env", CARTPOLE, "-conf", str(file), "--seed", "1", "--eval-freq", "-1")

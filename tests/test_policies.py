@@ -256,6 +256,7 @@ def test_bins_that_are_no_numbers_are_named(bins: Any) -> None:
         model_of(policy_kwargs={"bins": bins})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", POLICIES)
 def test_policy_learns_to_prefer_small_actions(policy: str) -> None:
     env = EndingsEnv(spaces.Box(-1, 1, (1,), np.float32))

@@ -59,6 +59,7 @@ def test_the_notebook_is_the_same_text_run_whole() -> None:
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
 
 
+@pytest.mark.slow
 def test_the_short_form_runs_from_start_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHORT", "1")
     monkeypatch.setenv("PICTURES", "pictures")

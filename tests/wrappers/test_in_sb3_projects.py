@@ -159,6 +159,7 @@ def write_config(path: Path, wrapper_kwargs: dict[str, Any]) -> None:
     path.write_text(yaml.safe_dump({"Pendulum-v1": {"policy": "MlpPolicy", **sizes, "env_wrapper": wrappers}}))
 
 
+@pytest.mark.slow
 def test_rl_zoo3_refuses_running_statistics_and_trains_and_enjoys_with_a_file(tmp_path):
     """Without evaluation a single environment is all there is in training, but `enjoy` would start from nothing."""
     moments = RunningMoments(3)

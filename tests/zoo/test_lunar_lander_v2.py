@@ -92,6 +92,7 @@ def test_notice_comes_once_and_not_from_workers() -> None:
     assert finished.stderr.count("LunarLander v2: Gymnasium's current (v3) dynamics") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vec_env", ["dummy", "subproc"])
 def test_notice_comes_once_from_rl_zoo3s_main_process(vec_env: str, tmp_path: Path) -> None:
     arguments = ("--algo", "ppo_scratch", "--env", "LunarLander-v2", "-n", "16", "-params", "n_steps:8", "n_envs:2")

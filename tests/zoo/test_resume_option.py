@@ -56,7 +56,7 @@ def assert_same_run(one: Path, other: Path, env: str) -> None:
         assert comparison.compared > 0
 
 
-@pytest.mark.parametrize("env", ["CartPole-v1", "LunarLander-v2"])
+@pytest.mark.parametrize("env", ["CartPole-v1", pytest.param("LunarLander-v2", marks=pytest.mark.slow)])
 def test_a_run_that_was_killed_goes_on_as_if_nothing_had_happened(
     env: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,10 +84,10 @@ def test_a_run_that_was_stopped_says_so_and_goes_on(tmp_path: Path, monkeypatch:
     ("vec_env", "number", "send"),
     [
         pytest.param("dummy", signal.SIGINT, os.killpg, id="dummy-ctrl-c"),
-        pytest.param("subproc", signal.SIGINT, os.killpg, id="subproc-ctrl-c"),
+        pytest.param("subproc", signal.SIGINT, os.killpg, id="subproc-ctrl-c", marks=pytest.mark.slow),
         pytest.param("sharded", signal.SIGINT, os.killpg, id="sharded-ctrl-c"),
-        pytest.param("subproc", signal.SIGTERM, os.kill, id="subproc-terminated"),
-        pytest.param("sharded", signal.SIGTERM, os.kill, id="sharded-terminated"),
+        pytest.param("subproc", signal.SIGTERM, os.kill, id="subproc-terminated", marks=pytest.mark.slow),
+        pytest.param("sharded", signal.SIGTERM, os.kill, id="sharded-terminated", marks=pytest.mark.slow),
     ],
 )
 def test_ctrl_c_reaches_all_processes_and_yet_completes_the_step(

@@ -32,6 +32,7 @@ gym.register("Own-v0", Own)
 """
 
 
+@pytest.mark.slow
 def test_an_environment_of_ones_own_is_found_with_its_package_and_arguments(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

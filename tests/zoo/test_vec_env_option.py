@@ -84,12 +84,14 @@ def assert_trained_alike(folder: Path, log_folder: str) -> None:
     assert all(len(own) > 2 for own in files[0])
 
 
+@pytest.mark.slow
 def test_own_command_trains_in_worker_processes_what_it_trains_in_dummy(trained_in_dummy: Path) -> None:
     words = (*TRAIN, *EVALUATE, "-f", "sharded", "--vec-env", "sharded")
     run_python("-m", "sb3_ppo_scratch", *words, folder=trained_in_dummy)
     assert_trained_alike(trained_in_dummy, "sharded")
 
 
+@pytest.mark.slow
 def test_yaml_line_does_so_for_unmodified_rl_zoo3_and_enjoy_plays_it(trained_in_dummy: Path) -> None:
     words = ("--algo", "ppo_scratch", *TRAIN[1:3], "-conf", "line.yml", "--seed", "3", *EVALUATE, "-f", "line")
     run_python("-m", "rl_zoo3.train", *words, folder=trained_in_dummy)
@@ -98,6 +100,7 @@ def test_yaml_line_does_so_for_unmodified_rl_zoo3_and_enjoy_plays_it(trained_in_
     assert "Episode Reward" in run_python("-m", "rl_zoo3.enjoy", *words, folder=trained_in_dummy).stdout
 
 
+@pytest.mark.slow
 def test_subproc_and_the_yaml_line_together_are_refused(trained_in_dummy: Path) -> None:
     words = (*TRAIN[:3], "-conf", "line.yml", "--eval-freq", "-1", "-f", "refused", "-params", "n_envs:1")
     words = (*words, "--vec-env", "subproc")

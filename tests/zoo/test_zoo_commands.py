@@ -94,6 +94,7 @@ def test_enjoy_plays_checkpoints_and_the_best_model(trained: Path, capsys: pytes
     assert "best_model.zip" in enjoy_here(capsys, trained, "--load-best", "--device", "cpu")
 
 
+@pytest.mark.slow
 def test_stock_ppo_with_our_wrapper_is_played_in_original_units_and_other_runs_print_what_they_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -119,6 +120,7 @@ def test_stock_ppo_with_our_wrapper_is_played_in_original_units_and_other_runs_p
     assert of_other[0]
 
 
+@pytest.mark.slow
 def test_record_video_writes_a_film(trained: Path) -> None:
     arguments = ("--algo", "ppo_scratch", "--env", "LunarLander-v2", "-f", "logs", "-n", "30", "--no-render")
     run_python("-m", "rl_zoo3.record_video", *arguments, folder=trained, SDL_VIDEODRIVER="dummy")
@@ -127,6 +129,7 @@ def test_record_video_writes_a_film(trained: Path) -> None:
     assert films[0].stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_a_saved_model(trained: Path) -> None:
     model = trained / "logs" / "ppo_scratch" / "LunarLander-v2_1" / "LunarLander-v2.zip"
     arguments = ("--env", "LunarLander-v2", *SHORT, "-params", "n_envs:2", "-i", str(model), "-f", "continued")
@@ -135,6 +138,7 @@ def test_training_goes_on_from_a_saved_model(trained: Path) -> None:
     assert (trained / "continued" / "ppo_scratch" / "LunarLander-v2_1" / "LunarLander-v2.zip").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env", ["CartPole-v1", "LunarLanderContinuous-v2"])
 def test_other_environments_train_in_subprocesses(env: str, tmp_path: Path) -> None:
     options = ("--vec-env", "subproc", "-params", "n_envs:2")  # each environment is a process that imports rl_zoo3
@@ -161,6 +165,7 @@ def test_environment_without_a_block_of_its_own_uses_the_default(
     assert "Using 'default' hyperparameters" in run_here(capsys, *words)
 
 
+@pytest.mark.slow
 def test_script_of_rl_zoo3_knows_the_algorithm(tmp_path: Path) -> None:
     script = ("-m", "rl_zoo3.cli", "train", "--algo", "ppo_scratch", "--env", "CartPole-v1")
     run_python(*script, "-n", "512", "--eval-freq", "-1", folder=tmp_path)
@@ -208,6 +213,7 @@ def test_reinforce_is_trained_evaluated_and_saved_with_the_settings_of_its_file(
         assert getattr(model, name) == settings[name]
 
 
+@pytest.mark.slow
 def test_enjoy_plays_reinforces_agents(reinforced: Path) -> None:
     output = enjoy(reinforced, algorithm="reinforce_scratch", env="CartPole-v1")
     returns = [float(value) for value in RETURN.findall(output)]
@@ -228,6 +234,7 @@ def test_reinforce_goes_on_from_a_saved_model(reinforced: Path, tmp_path: Path) 
         assert th.equal(before, after)
 
 
+@pytest.mark.slow
 def test_search_for_reinforces_settings_and_training_with_those_of_a_trial(tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/s.db"
     study = ("--study-name", "s", "--storage", storage, "-f", str(tmp_path))
@@ -247,6 +254,7 @@ def test_search_for_reinforces_settings_and_training_with_those_of_a_trial(tmp_p
 # -- python -m sb3_ppo_scratch -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_own_command_line_trains_and_plays_without_the_import_hook(tmp_path: Path) -> None:
     off = {"SB3_PPO_SCRATCH_AUTOLOAD": "0"}
     own = ("-m", "sb3_ppo_scratch")

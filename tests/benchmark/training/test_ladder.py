@@ -58,6 +58,7 @@ def test_mistakes_end_in_one_line(words: list[str], message: str, capsys: pytest
     assert len(error.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_the_command_trains_and_prints_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = write_plan(tmp_path / "plan.yml", seeds=[1])
     words = ["--plan", str(plan), "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]

@@ -71,6 +71,7 @@ def test_settings_identify_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert identity(run) != before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["ppo", "ppo_scratch"])
 def test_a_run_is_trained_evaluated_and_recorded(algorithm: str, tmp_path: Path) -> None:
     run = Run(Contestant("it", "it", algorithm, "rl_zoo3"), GOAL, 5, STOCK.evaluation)
