@@ -82,7 +82,7 @@ class ClosedFormObjective:
         kl = approx_kl if self._old is None else _mean(self.head.kl_from(self._old))
         loss = policy_gradient_loss - settings.ent_coef * mean_entropy + settings.vf_coef * value_loss
         return MinibatchFigures(
-            loss=loss + settings.kl_coef * kl,
+            loss=loss if settings.kl_coef == 0 else loss + settings.kl_coef * kl,
             policy_gradient_loss=policy_gradient_loss,
             value_loss=value_loss,
             entropy_loss=-mean_entropy,

@@ -186,7 +186,7 @@ UPDATE_SETTINGS = st.builds(
     ent_coef=st.sampled_from([0.0, 0.01, 2.0]),
     vf_coef=st.floats(0.0, 2.0),
     max_grad_norm=st.just(0.5),
-    kl_coef=st.sampled_from([0.0, 0.5, 3.0]),
+    kl_coef=st.sampled_from([0.0, 1.0, 3.0]),
 )
 
 
@@ -264,6 +264,17 @@ def test_ratio_of_one_has_the_whole_gradient() -> None:
     assert problem.objective.evaluate(problem.columns, SETTINGS).clip_fraction == 0.0
     problem.objective.backward(SETTINGS)
     assert np.linalg.norm(problem.gradient - expected) <= 1e-9 * np.linalg.norm(expected)
+
+
+def test_divergence_that_is_no_penalty_stays_out_of_loss_and_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = make_problem(BOX, {}, 8, seed=1)
+    problem.move_on(2)
+    monkeypatch.setattr(problem.objective.head, "add_kl_gradient", lambda *_: pytest.fail("computed for nothing"))
+    monkeypatch.setattr(problem.objective.head, "kl_from", lambda _: np.full(8, math.inf))
+    figures = problem.objective.evaluate(problem.columns, SETTINGS)
+    problem.objective.backward(SETTINGS)
+    assert figures.kl == math.inf
+    assert math.isfinite(figures.loss)
 
 
 def test_backward_overwrites_the_gradient_of_the_minibatch_before() -> None:

@@ -9,6 +9,7 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from sb3_ppo_scratch.observation_normalizer import ObservationNormalizer, attach_observation_normalizer
+from sb3_ppo_scratch.updates import network_inputs
 from sb3_ppo_scratch.updates.network_inputs import NetworkInputs
 
 SPACES = {
@@ -45,6 +46,14 @@ def test_columns_equal_what_sb3s_extractor_hands_on(name: str, normalize_images:
     assert inputs.dtype == np.float32
     assert inputs.flags.c_contiguous
     assert inputs.itemsize * len(inputs) == NetworkInputs(space, normalize_images=True).bytes_per_observation
+
+
+@pytest.mark.parametrize("name", ["vector", "float64", "bytes_that_are_no_image"])
+def test_vectors_are_only_cast_which_is_faster(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network_inputs, "preprocess_obs", lambda *_, **__: pytest.fail("preprocessed"))
+    observations = observations_of(SPACES[name])
+    inputs = NetworkInputs(SPACES[name], normalize_images=True)(observations)
+    np.testing.assert_array_equal(inputs.T, observations.astype(np.float32))
 
 
 @pytest.mark.parametrize("n", [1, 6])

@@ -95,6 +95,7 @@ def test_training_and_its_learning_rate_are_no_change() -> None:
 def test_another_policy_is_not_taken_for_this_one() -> None:
     policy = make_policy()
     assert not Snapshot(policy).is_current(make_policy())
+    assert not Snapshot(policy).is_current(copy.copy(policy))  # of the same parts
 
 
 def test_what_has_been_undone_is_no_change() -> None:
