@@ -344,6 +344,19 @@ def test_closed_form_is_chosen_for_all_that_it_covers(name: str) -> None:
     assert choice.description == "autograd update (as asked for)"
 
 
+LEARNING = [name for name in COVERED if name.endswith("actions")] + ["normalised_observations", "flattened_image"]
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_closed_form_that_is_chosen_learns_what_autograd_learns(name: str) -> None:
+    runs = []
+    for update in ("auto", "autograd"):
+        model = COVERED[name]()
+        model.update = update
+        runs.append(model.learn(32))
+    assert_equal_runs(*runs)
+
+
 def _hook(*_: Any) -> None:
     """Does nothing, but might."""
 

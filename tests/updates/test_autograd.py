@@ -258,6 +258,9 @@ def test_restored_policy_and_optimiser_go_on_as_from_where_they_were_remembered(
     assert th.equal(th.nn.utils.parameters_to_vector(policy.parameters()).detach(), before)
     th.testing.assert_close(policy.optimizer.state_dict()["state"], state_before, rtol=0, atol=0)
     assert is_flat([state["exp_avg"] for state in policy.optimizer.state.values()] if flat else [before])
+    with pytest.raises(ValueError, match="shorter"):
+        update.restore((remembered[0][:-1], remembered[1]))
+    update.restore(remembered)
     again, state_again = take_steps()
     assert th.equal(again, expected)
     th.testing.assert_close(state_again, expected_state, rtol=0, atol=0)

@@ -10,7 +10,15 @@ import pytest
 import torch as th
 
 from sb3_ppo_scratch.updates import flat_memory, kernels
-from sb3_ppo_scratch.updates.flat_memory import FlatAdam, FlatMemory, FlatParameters, check_flat, keep_flat
+from sb3_ppo_scratch.updates.flat_memory import (
+    FlatAdam,
+    FlatMemory,
+    FlatParameters,
+    check_flat,
+    copy_memory,
+    keep_flat,
+    restore_memory,
+)
 from sb3_ppo_scratch.updates.update import NotCoveredError
 
 SHAPES = ((3, 2), (3,), (1, 3), ())
@@ -302,6 +310,13 @@ def test_amsgrad_switched_on_makes_new_memory() -> None:
     optimizer.param_groups[0]["amsgrad"] = True
     flat_steps(keep_flat(memory, [parameters], optimizer), 1)
     assert optimizer.state[parameters[0]]["max_exp_avg_sq"].any()
+
+
+def test_restoring_less_than_there_is_is_refused() -> None:
+    parameters = make_parameters()
+    memory = keep_flat(None, [parameters], th.optim.Adam(parameters))
+    with pytest.raises(ValueError, match="shorter"):
+        restore_memory(memory, copy_memory(memory)[:-1])
 
 
 def test_a_new_optimiser_makes_new_moments_on_the_same_parameters() -> None:
