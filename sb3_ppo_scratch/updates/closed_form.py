@@ -222,7 +222,7 @@ class ClosedFormUpdate:
         """Compute the gradient; see `Update`."""
         self.objective.backward(settings)
         norm = math.sqrt(float(np.dot(self._gradient, self._gradient)))
-        if norm + NORM_EPSILON > settings.max_grad_norm:
+        if norm + NORM_EPSILON >= settings.max_grad_norm:
             self._gradient *= settings.max_grad_norm / (norm + NORM_EPSILON)
         return norm
 

@@ -784,13 +784,13 @@ UPDATES = [
         (
             "closed-form-gradient-clipping-ignored",
             "gradient clipping ignored (closed form)",
-            "if norm + NORM_EPSILON > settings.max_grad_norm:",
+            "if norm + NORM_EPSILON >= settings.max_grad_norm:",
             "if False:",
         ),
         (
             "closed-form-gradient-always-scaled",
             "short gradients lengthened to max_grad_norm (closed form)",
-            "if norm + NORM_EPSILON > settings.max_grad_norm:",
+            "if norm + NORM_EPSILON >= settings.max_grad_norm:",
             "if True:",
         ),
         (

@@ -8,6 +8,7 @@ import math
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -413,6 +414,20 @@ def test_old_distributions_are_described_only_where_divergences_are_asked_for(as
     buffer.full = True
     [minibatch] = update.read(buffer, **asked).minibatches(4)
     assert (minibatch.old_distributions is not None) == asked.get("exact_kl", False)
+
+
+def test_infinite_gradient_becomes_nan_as_torch_clips_it_though_anything_is_allowed() -> None:
+    update, columns, _ = update_of()
+    gradient = update.memory.parameters.gradient
+    settings = UpdateSettings(**{**vars(SETTINGS), "max_grad_norm": math.inf})
+    update.evaluate(columns, settings)
+    gradient.fill_(math.inf)
+    with mock.patch.object(update.objective, "backward"):
+        assert update.differentiate(settings) == math.inf
+    by_torch = th.nn.Parameter(th.zeros_like(gradient))
+    by_torch.grad = th.full_like(gradient, math.inf)
+    th.nn.utils.clip_grad_norm_([by_torch], math.inf)
+    th.testing.assert_close(gradient, by_torch.grad, equal_nan=True)
 
 
 def test_norm_of_a_gradient_with_nan_is_nan() -> None:
