@@ -4,6 +4,7 @@ import copy
 import io
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -203,6 +204,16 @@ def test_steps_of_one_vector_are_torchs_bit_for_bit(
     torch_steps([others], th.optim.Adam([others], lr=0.01, fused=not fused, foreach=False), 20)
     assert th.equal(ours, theirs)
     assert not th.equal(ours, others), "both ways round alike: this shows nothing"
+
+
+def test_torch_is_not_asked_for_its_kernels_over_lists_since_there_is_one_vector(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    adam = mock.Mock(wraps=flat_memory.adam)
+    monkeypatch.setattr(flat_memory, "adam", adam)
+    parameters = make_parameters()
+    flat_steps(keep_flat(None, [parameters], th.optim.Adam(parameters)), 1)
+    assert adam.call_args.kwargs["foreach"] is False
 
 
 def test_learning_rate_changed_in_the_group_acts_at_the_next_step() -> None:
