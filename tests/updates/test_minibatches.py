@@ -115,6 +115,21 @@ def test_samples_with_what_the_policy_would_do_are_the_same_ones(
         th.testing.assert_close(batch.old_distributions, now)
 
 
+def test_observations_are_described_on_the_policys_device() -> None:
+    policy = ActorCriticPolicy(VECTOR, spaces.Box(-1, 1, (2,)), lambda _: 1e-3).to("meta")
+    with autograd.without_validation():
+        described = autograd.describe_policy(policy, np.zeros((3, 2), np.float32))
+    assert described is not None
+    assert (described.device.type, described.shape) == ("meta", (3, 4))
+
+
+def test_parts_of_observations_that_are_not_equally_many_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(autograd, "DESCRIBED_AT_ONCE", 2)
+    policy = MultiInputActorCriticPolicy(DICT, spaces.Discrete(2), lambda _: 1e-3)
+    with pytest.raises(ValueError, match="shorter"):
+        autograd.describe_policy(policy, {"place": np.zeros(4, np.int64), "x": np.zeros((2, 2), np.float32)})
+
+
 def test_why_a_divergence_can_only_be_estimated_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = ActorCriticPolicy(VECTOR, spaces.Box(-1, 1, (2,)), lambda _: 1e-3)
     rollout = SamplesOfRollout(full_buffer(buffer_class=OwnGet), th.device("cpu"), policy)

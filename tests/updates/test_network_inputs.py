@@ -64,14 +64,17 @@ def test_observations_are_not_changed(n: int) -> None:
     np.testing.assert_array_equal(observations, before)
 
 
+@pytest.mark.parametrize("normalize_images", [True, False], ids=["scaled", "raw"])
 @pytest.mark.parametrize("name", ["vector", "matrix", "image"])
-def test_normaliser_acts_after_scaling_and_before_flattening_as_in_the_policy(name: str) -> None:
+def test_normaliser_acts_after_scaling_and_before_flattening_as_in_the_policy(
+    name: str, normalize_images: bool
+) -> None:
     space = SPACES[name]
-    policy = ActorCriticPolicy(space, spaces.Discrete(2), lambda _: 1.0)
+    policy = ActorCriticPolicy(space, spaces.Discrete(2), lambda _: 1.0, normalize_images=normalize_images)
     normalizer = attach_observation_normalizer(policy)
     normalizer.absorb(th.rand(50, *space.shape))
     observations = observations_of(space)
-    inputs = NetworkInputs(space, normalize_images=True, normalizer=normalizer)(observations)
+    inputs = NetworkInputs(space, normalize_images=normalize_images, normalizer=normalizer)(observations)
     with th.no_grad():
         expected = policy.extract_features(th.as_tensor(observations)).numpy()
     np.testing.assert_allclose(inputs.T, expected, rtol=1e-6)
