@@ -14,6 +14,11 @@ from sb3_ppo_scratch.updates.snapshot import Snapshot
 BOX = spaces.Box(-1, 1, (2,))
 
 
+@pytest.fixture(autouse=True)
+def _whole_process_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(th.distributions.Distribution, "_validate_args", True)  # `th.compile` switches it off
+
+
 def make_policy() -> ActorCriticPolicy:
     policy = ActorCriticPolicy(spaces.Box(-1, 1, (3,)), BOX, lambda _: 1e-3, net_arch=[4])
     train(policy)
