@@ -72,10 +72,12 @@ class _Look(NamedTuple):
 class UpdateChoice:
     """Chooses, and keeps what was chosen for as long as it fits."""
 
+    _built_for: tuple[Any, ...]
+    """What the closed form was built for."""
+
     def __init__(self) -> None:
         self._looks: dict[bool, _Look] = {}
         self._closed_form: ClosedFormUpdate | None = None
-        self._built_for: tuple[Any, ...] = ()
         self._autograd: AutogradUpdate | None = None
         self.description = ""
         """What was chosen last, and why."""
@@ -124,7 +126,7 @@ class UpdateChoice:
                 self._autograd = AutogradUpdate(policy)
             return self._autograd
         (networks, groups), before = covered, self._closed_form
-        memory = keep_flat(before.memory if before else None, groups, policy.optimizer)
+        memory = keep_flat(before.memory if before is not None else None, groups, policy.optimizer)
         built_for = (id(memory.parameters), id(policy.observation_space), policy.normalize_images, networks)
         if before is None or built_for != self._built_for:
             before, self._built_for = build_closed_form(policy, networks, memory), built_for

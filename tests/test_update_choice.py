@@ -344,6 +344,19 @@ def test_closed_form_is_chosen_for_all_that_it_covers(name: str) -> None:
     assert choice.description == "autograd update (as asked for)"
 
 
+LEARNING = [name for name in COVERED if name.endswith("actions")] + ["normalised_observations", "flattened_image"]
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_closed_form_that_is_chosen_learns_what_autograd_learns(name: str) -> None:
+    runs = []
+    for update in ("auto", "autograd"):
+        model = COVERED[name]()
+        model.update = update
+        runs.append(model.learn(32))
+    assert_equal_runs(*runs)
+
+
 def _hook(*_: Any) -> None:
     """Does nothing, but might."""
 
@@ -362,6 +375,10 @@ def _compile_all(model: PPOScratch) -> None:
 
 def _freeze(model: PPOScratch) -> None:
     model.policy.value_net.bias.requires_grad = False
+
+
+def _hide_std(model: PPOScratch) -> None:
+    vars(model.policy)["log_std"] = model.policy._parameters.pop("log_std")
 
 
 def _register_global(register: Callable[..., Any]) -> Callable[[], PPOScratch]:
@@ -412,6 +429,7 @@ NOT_COVERED: dict[str, tuple[Callable[[], PPOScratch], str]] = {
     ),
     "one_std": (lambda: make(OneStd), r"a log_std of shape \(1,\)"),
     "fixed_std": (lambda: make(FixedStd), "a log_std that is no parameter of the policy"),
+    "hidden_std": (changed(_hide_std), "a log_std that is no parameter of the policy"),
     "actor_is_critic": (
         lambda: make(ActorIsCritic, action_space=spaces.Box(-1, 1, (1,), np.float32)), "one network that goes on"
     ),
@@ -482,6 +500,23 @@ def test_autograd_is_chosen_for_what_the_closed_form_does_not_cover_which_it_nam
         choice.choose("closed_form", model.policy, model.rollout_buffer)
     assert isinstance(choice.choose("auto", model.policy, model.rollout_buffer), AutogradUpdate)
     assert choice.description.startswith("autograd update (auto: the closed form does not cover ")
+
+
+def test_update_is_kept_until_what_it_was_built_for_is_another() -> None:
+    model, choice = make(), UpdateChoice()
+
+    def chosen(name: Any = "auto") -> Any:
+        return choice.choose(name, model.policy, model.rollout_buffer)
+
+    closed_form = chosen()
+    assert chosen() is closed_form
+    model.policy.observation_space = copy.deepcopy(model.policy.observation_space)
+    assert chosen() is not closed_form
+    by_autograd = chosen("autograd")
+    assert chosen("autograd") is by_autograd
+    assert isinstance(chosen(), ClosedFormUpdate)
+    model.policy = make().policy
+    assert chosen("autograd").policy is model.policy
 
 
 def test_users_code_is_looked_at_again_since_it_may_have_changed_its_ways(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -372,7 +372,7 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     content = io.BytesIO(archive.read(name))
     np.lib.format.read_magic(content)
     shape, _, dtype = np.lib.format.read_array_header_1_0(content)
-    if math.prod(shape) * dtype.itemsize > len(content.getbuffer()):
+    if math.prod(shape) * dtype.itemsize > len(content.getbuffer()) - content.tell():
         raise ValueError(f"{name} claims the shape {shape}, which is not there")
     content.seek(0)
     array: NDArray[Any] = np.lib.format.read_array(content, allow_pickle=False)

@@ -179,10 +179,12 @@ class AutogradUpdate:
         policy: The policy, which owns its optimiser.
     """
 
+    _is_first_step: bool
+    """Whether the next step is a rollout's first."""
+
     def __init__(self, policy: ActorCriticPolicy) -> None:
         self.policy = policy
         self._memory: FlatMemory | None = None
-        self._is_first_step = True
 
     def read(self, rollout_buffer: RolloutBuffer, *, exact_kl: bool = False) -> "SamplesOfRollout":
         """Prepare a rollout to be passed over, and look after the memory."""
@@ -405,7 +407,7 @@ def _fields_on_device(buffer: RolloutBuffer, device: th.device) -> list[Any]:
         observations = {name: bring(part) for name, part in buffer.observations.items()}
     else:
         observations = bring(observations)
-    actions = bring(buffer.actions.astype(np.float32, copy=False))
+    actions = bring(np.asarray(buffer.actions, np.float32))
     figures = (buffer.values, buffer.log_probs, buffer.advantages, buffer.returns)
     return [observations, actions, *(bring(figure).flatten() for figure in figures)]
 

@@ -82,7 +82,7 @@ class ClosedFormObjective:
         kl = approx_kl if self._old is None else _mean(self.head.kl_from(self._old))
         loss = policy_gradient_loss - settings.ent_coef * mean_entropy + settings.vf_coef * value_loss
         return MinibatchFigures(
-            loss=loss + settings.kl_coef * kl,
+            loss=loss if settings.kl_coef == 0 else loss + settings.kl_coef * kl,
             policy_gradient_loss=policy_gradient_loss,
             value_loss=value_loss,
             entropy_loss=-mean_entropy,
@@ -222,7 +222,7 @@ class ClosedFormUpdate:
         """Compute the gradient; see `Update`."""
         self.objective.backward(settings)
         norm = math.sqrt(float(np.dot(self._gradient, self._gradient)))
-        if norm + NORM_EPSILON > settings.max_grad_norm:
+        if norm + NORM_EPSILON >= settings.max_grad_norm:
             self._gradient *= settings.max_grad_norm / (norm + NORM_EPSILON)
         return norm
 

@@ -52,7 +52,7 @@ class NetworkInputs:
         columns = observations.reshape(len(observations), -1).T
         if out is None:
             out = np.empty(columns.shape, self._dtype)
-        np.copyto(out, columns, casting="same_kind")
+        np.copyto(out, columns)
         return out
 
     @th.no_grad()

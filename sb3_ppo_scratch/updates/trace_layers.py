@@ -7,6 +7,7 @@ torch.fx runs the networks' own code on a stand-in for the observations and reco
 is what a network does, not what its class is called: custom features extractors and SB3's own are treated alike.
 """
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -148,12 +149,12 @@ def _shared_normalizer(networks: Sequence[Sequence[Any]], normalizer_class: type
     Raises:
         NotCoveredError: If it stands elsewhere, or not in all of them.
     """
-    found = [[step for step in steps if isinstance(step, normalizer_class)] for steps in networks]
+    found = [[each for each in enumerate(steps) if isinstance(each[1], normalizer_class)] for steps in networks]
     if not any(found):
         return None
-    if not all(steps[:1] == found[0][:1] == normalizers for steps, normalizers in zip(networks, found, strict=True)):
+    normalizer: th.nn.Module = networks[0][0]
+    if any(places != [(0, normalizer)] for places in found):
         raise NotCoveredError("actor and critic that normalise observations differently")
-    normalizer: th.nn.Module = found[0][0]
     return normalizer
 
 
@@ -170,12 +171,12 @@ def _check_layers(actor: tuple[LayerShape, ...], critic: tuple[LayerShape, ...],
     """
     for network in (actor, critic):
         sizes = [n_inputs, *(layer.n_outputs for layer in network)]
-        if any(layer.n_inputs != size for layer, size in zip(network, sizes, strict=False)):
+        if [layer.n_inputs for layer in network] != sizes[: len(network)]:
             raise NotCoveredError("a linear layer that reads its input piece by piece")
-    pairs = enumerate(zip(actor, critic, strict=False))
-    n_shared = next((depth for depth, (ours, theirs) in pairs if ours != theirs), None if critic else 0)
-    if n_shared is None:
+    are_shared = list(map(operator.eq, actor, critic))
+    if critic and all(are_shared):
         raise NotCoveredError("one network that goes on where the other ends")
+    n_shared = [*are_shared, False].index(False)
     used = [position for layer in actor + critic[n_shared:] for position in (layer.weight, layer.bias)]
     if len(set(used)) != len(used):
         raise NotCoveredError("a layer that is used at several places")
@@ -217,8 +218,12 @@ def _flattened_dimensions(node: fx.Node, module: th.nn.Module | None) -> tuple[A
     """Tell from which to which dimension something flattens."""
     if isinstance(module, th.nn.Flatten):
         return module.start_dim, module.end_dim
-    arguments = dict(zip(("start_dim", "end_dim"), node.args[1:], strict=False)) | node.kwargs
-    return arguments.get("start_dim", 0), arguments.get("end_dim", -1)
+    return _dimensions_of_flatten(*node.args, **node.kwargs)
+
+
+def _dimensions_of_flatten(input: Any, start_dim: Any = 0, end_dim: Any = -1) -> tuple[Any, Any]:  # noqa: A002, ARG001
+    """Pick the dimensions out of the arguments of `torch.flatten`, whose signature this is."""
+    return start_dim, end_dim
 
 
 def _layers(operations: Sequence[Any], positions: dict[int, int]) -> tuple[LayerShape, ...]:

@@ -650,7 +650,7 @@ UPDATES = [
         (
             "discrete-actions-integers",
             "actions of another dtype than SB3's minibatches have",
-            "buffer.actions.astype(np.float32, copy=False)",
+            "np.asarray(buffer.actions, np.float32)",
             "buffer.actions",
         ),
     ),
@@ -785,13 +785,13 @@ UPDATES = [
         (
             "closed-form-gradient-clipping-ignored",
             "gradient clipping ignored (closed form)",
-            "if norm + NORM_EPSILON > settings.max_grad_norm:",
+            "if norm + NORM_EPSILON >= settings.max_grad_norm:",
             "if False:",
         ),
         (
             "closed-form-gradient-always-scaled",
             "short gradients lengthened to max_grad_norm (closed form)",
-            "if norm + NORM_EPSILON > settings.max_grad_norm:",
+            "if norm + NORM_EPSILON >= settings.max_grad_norm:",
             "if True:",
         ),
         (
@@ -1152,8 +1152,8 @@ UPDATES = [
         (
             "layer-read-piece-by-piece",
             "a layer that is applied to parts of an observation taken for one of the whole",
-            "if any(layer.n_inputs != size ",
-            "if False and any(layer.n_inputs != size ",
+            "if [layer.n_inputs for layer in network] !=",
+            "if False and [layer.n_inputs for layer in network] !=",
         ),
         (
             "layer-at-several-places",
@@ -1192,8 +1192,8 @@ UPDATES = [
         (
             "normaliser-of-one-network",
             "a normaliser that only one network has taken for both's",
-            "if not all(steps[:1] ==",
-            "if False and not all(steps[:1] ==",
+            "if any(places != [(0, normalizer)]",
+            "if False and any(places != [(0, normalizer)]",
         ),
     ),
     *mistakes_in(

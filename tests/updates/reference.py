@@ -22,16 +22,18 @@ def loss_of_minibatch(
 ) -> th.Tensor:
     """Compute the paper's equation 9 (signs turned), with its graph, from the terms that `test_losses.py` tests.
 
-    The KL penalty of its equation 8, if there is an old policy, is SB3's own divergence.
+    The KL penalty of its equation 8 is SB3's own divergence from an old policy, and without one SB3's estimate.
     """
     actions = actions_as_taken(batch.actions, policy.action_space)
     values, log_prob, entropy = policy.evaluate_actions(batch.observations, actions)
     advantages = batch.advantages
     if settings.normalize_advantage:
         advantages = losses.normalize_advantages(advantages)
-    ratio = (log_prob - batch.old_log_prob).exp()
-    kl = th.zeros(())
-    if old_policy is not None:
+    log_ratio = log_prob - batch.old_log_prob
+    ratio = log_ratio.exp()
+    if old_policy is None:
+        kl = losses.approximate_kl(log_ratio)
+    else:
         kl = mean_divergence(old_policy, policy, batch.observations)
     return (
         settings.kl_coef * kl

@@ -1,23 +1,36 @@
 """Tests of `updates/autograd.py`: steps equal to plain torch's, and no waiting for the device in between."""
 
+import copy
 import traceback
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
 from stable_baselines3 import PPO
+from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import RolloutBufferSamples
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_ppo_scratch import PPOScratch, scratch_algorithm
 from sb3_ppo_scratch.nan_watch import looks_at_once
 from sb3_ppo_scratch.updates import autograd
-from sb3_ppo_scratch.updates.autograd import actions_as_taken, free_graph
+from sb3_ppo_scratch.updates.autograd import (
+    AutogradUpdate,
+    DescribedSamples,
+    actions_as_taken,
+    evaluate_minibatch,
+    free_graph,
+)
+from sb3_ppo_scratch.updates.exact_kl import describe_distribution
+from sb3_ppo_scratch.updates.update import NotCoveredError, UpdateSettings
 from tests.envs import EndingsEnv
+from tests.updates.reference import loss_of_minibatch
 
 BOX = spaces.Box(-0.5, 0.5, (2,), np.float32)
 DISCRETE = spaces.Discrete(3)
@@ -147,6 +160,147 @@ def test_memory_is_flat_where_adam_moves_every_parameter_and_else_left_alone(
         assert is_flat([parameter.grad for parameter in model.policy.parameters()])
 
 
+class WithoutEntropy(ActorCriticPolicy):
+    """Cannot tell its entropy."""
+
+    def evaluate_actions(self, obs: Any, actions: th.Tensor) -> Any:
+        values, log_prob, _ = super().evaluate_actions(obs, actions)
+        return values, log_prob, None
+
+
+def minibatch_of(policy: ActorCriticPolicy, batch: int = 7) -> RolloutBufferSamples:
+    """Random transitions of which every number is another, collected by a policy that was a little different."""
+    generator = th.Generator().manual_seed(1)
+    observations = th.randn(batch, 3, generator=generator)
+    with th.no_grad():
+        actions, values, log_prob = policy(observations)
+    noise = [0.3 * th.randn(batch, generator=generator) for _ in range(4)]
+    old_values = values.flatten() + noise[0]
+    return RolloutBufferSamples(
+        observations, actions, old_values, log_prob + noise[1], 5 * noise[2], old_values + 5 * noise[3]
+    )
+
+
+@pytest.mark.parametrize("policy_class", [ActorCriticPolicy, WithoutEntropy])
+@pytest.mark.parametrize("exact_kl", [False, True], ids=["estimated_kl", "exact_kl"])
+@pytest.mark.parametrize(("kl_coef", "ent_coef"), [(0.0, 0.3), (1.0, 0.0), (2.5, 1.0)])
+def test_loss_and_its_derivatives_are_the_papers(
+    kl_coef: float, ent_coef: float, exact_kl: bool, policy_class: type[ActorCriticPolicy]
+) -> None:
+    th.manual_seed(0)
+    policy = policy_class(spaces.Box(-1, 1, (3,)), BOX, lambda _: 1e-3, net_arch=[4])
+    batch, old_policy = minibatch_of(policy), copy.deepcopy(policy) if exact_kl else None
+    with th.no_grad():
+        old = describe_distribution(old_policy.get_distribution(batch.observations)) if old_policy else None
+        policy.action_net.bias += 0.2
+    settings = UpdateSettings(0.2, 0.3, True, ent_coef, 0.7, 0.5, kl_coef)
+    outputs, derivatives, figures = evaluate_minibatch(policy, batch, settings, old)
+    inputs = [*policy.parameters()]
+    ours = th.autograd.grad(outputs, inputs, derivatives)
+    loss = loss_of_minibatch(policy, batch, settings, old_policy)
+    th.testing.assert_close(figures.loss, loss.detach())
+    for one, other in zip(ours, th.autograd.grad(loss, inputs), strict=True):
+        th.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+class Counting(th.optim.SGD):
+    """Keeps things in its state that are no tensors."""
+
+    def step(self, closure: Any = None) -> None:
+        super().step(closure)
+        for parameter in self.param_groups[0]["params"]:
+            history = self.state[parameter].setdefault("history", {"norms": []})
+            history["norms"].append(float(parameter.detach().norm()))
+            self.state[parameter]["count"] = len(history["norms"])
+
+
+def buffer_of_zeros(space: spaces.Space[Any]) -> RolloutBuffer:
+    buffer = RolloutBuffer(2, space, BOX, "cpu")
+    buffer.full = True
+    return buffer
+
+
+@pytest.mark.parametrize("asked", [{}, {"exact_kl": False}, {"exact_kl": True}], ids=str)
+def test_old_distributions_are_described_only_where_divergences_are_asked_for(asked: dict[str, bool]) -> None:
+    policy = ActorCriticPolicy(spaces.Box(-1, 1, (3,)), BOX, lambda _: 1e-3, net_arch=[4])
+    [minibatch] = AutogradUpdate(policy).read(buffer_of_zeros(policy.observation_space), **asked).minibatches(2)
+    assert isinstance(minibatch, DescribedSamples) is asked.get("exact_kl", False)
+
+
+@pytest.mark.parametrize(
+    ("optimizer_class", "flat"),
+    [(th.optim.Adam, True), (th.optim.RMSprop, False), (Counting, False)],
+    ids=["adam", "rmsprop", "counting"],
+)
+def test_restored_policy_and_optimiser_go_on_as_from_where_they_were_remembered(
+    optimizer_class: type[th.optim.Optimizer], flat: bool
+) -> None:
+    th.manual_seed(0)
+    space = spaces.Box(-1, 1, (3,))
+    policy = ActorCriticPolicy(space, BOX, lambda _: 0.05, net_arch=[4], optimizer_class=optimizer_class)
+    batch, settings = minibatch_of(policy), UpdateSettings(0.2, None, True, 0.0, 0.5, 0.5)
+    update = AutogradUpdate(policy)
+    update.read(buffer_of_zeros(space))
+
+    def take_steps() -> tuple[th.Tensor, Any]:
+        for _ in range(2):
+            update.evaluate(batch, settings)
+            update.differentiate(settings)
+            update.step()
+        values = th.nn.utils.parameters_to_vector(policy.parameters()).detach().clone()
+        return values, copy.deepcopy(policy.optimizer.state_dict()["state"])
+
+    before, state_before = take_steps()
+    remembered = update.remember()
+    expected, expected_state = take_steps()
+    assert not th.equal(before, expected)
+    update.restore(remembered)
+    assert th.equal(th.nn.utils.parameters_to_vector(policy.parameters()).detach(), before)
+    th.testing.assert_close(policy.optimizer.state_dict()["state"], state_before, rtol=0, atol=0)
+    assert is_flat([state["exp_avg"] for state in policy.optimizer.state.values()] if flat else [before])
+    with pytest.raises(ValueError, match="shorter"):
+        update.restore((remembered[0][:-1], remembered[1]))
+    update.restore(remembered)
+    again, state_again = take_steps()
+    assert th.equal(again, expected)
+    th.testing.assert_close(state_again, expected_state, rtol=0, atol=0)
+
+
+def test_infinite_divergence_that_is_no_penalty_leaves_the_loss_finite() -> None:
+    policy = ActorCriticPolicy(spaces.Box(-1, 1, (3,)), BOX, lambda _: 1e-3, net_arch=[4])
+    batch = minibatch_of(policy)
+    batch = batch._replace(old_log_prob=batch.old_log_prob - 200, advantages=th.ones(7))
+    figures = evaluate_minibatch(policy, batch, UpdateSettings(0.2, None, False, 0.0, 0.5, 0.5)).figures
+    assert figures.kl.isinf()
+    assert figures.policy_gradient_loss.item() == pytest.approx(-1.2)
+    assert figures.loss.isfinite()
+
+
+def test_steps_on_flat_memory_are_the_optimisers_own_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = []
+    for name in ("flat", "apart"):
+        if name == "apart":
+            monkeypatch.setattr(autograd, "check_flat", mock.Mock(side_effect=NotCoveredError("anything")))
+        model = make(PPOScratch, n_epochs=20).learn(64)
+        assert is_flat(list(model.policy.parameters())) is (name == "flat")
+        ends.append(parameters(model))
+    assert th.equal(*ends)
+
+
+def test_flat_memory_stays_where_it_is() -> None:
+    model = make(PPOScratch).learn(32)
+    [*before] = map(th.Tensor.data_ptr, model.policy.parameters())
+    model.learn(64, reset_num_timesteps=False)
+    assert [*map(th.Tensor.data_ptr, model.policy.parameters())] == before
+
+
+def test_whether_memory_can_be_flat_is_looked_at_once_per_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = mock.Mock(wraps=autograd.check_flat)
+    monkeypatch.setattr(autograd, "check_flat", looks)
+    make(PPOScratch, **SGD).learn(96)
+    assert looks.call_count == 3
+
+
 # -- no waiting --------------------------------------------------------------------------------------------------------
 
 WAITING = ("item", "cpu", "numpy", "tolist", "__float__", "__bool__", "__int__", "__index__")
@@ -237,8 +391,10 @@ def test_freed_distribution_keeps_its_values_and_no_graph(kind: str) -> None:
     assert th.equal(after, before.detach())
 
 
-@pytest.mark.parametrize(("limit", "device", "expected"), [(0, "cpu", True), (0, "cuda", False), (10**6, "cuda", True)])
-@pytest.mark.parametrize("observation_space", [None, spaces.Dict({"x": spaces.Box(-1, 1, (2,))})], ids=["box", "dict"])
+@pytest.mark.parametrize(
+    ("limit", "device", "expected"), [(0, "cpu", True), (0, "cuda", False), (96, "cuda", True), (10**6, "cuda", True)]
+)
+@pytest.mark.parametrize("observation_space", [None, spaces.Dict({"x": spaces.Box(-1, 1, (3,))})], ids=["box", "dict"])
 def test_large_rollouts_are_not_brought_to_a_gpu_as_a_whole(
     limit: int, device: str, expected: bool, observation_space: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import math
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -186,7 +187,7 @@ UPDATE_SETTINGS = st.builds(
     ent_coef=st.sampled_from([0.0, 0.01, 2.0]),
     vf_coef=st.floats(0.0, 2.0),
     max_grad_norm=st.just(0.5),
-    kl_coef=st.sampled_from([0.0, 0.5, 3.0]),
+    kl_coef=st.sampled_from([0.0, 1.0, 3.0]),
 )
 
 
@@ -264,6 +265,17 @@ def test_ratio_of_one_has_the_whole_gradient() -> None:
     assert problem.objective.evaluate(problem.columns, SETTINGS).clip_fraction == 0.0
     problem.objective.backward(SETTINGS)
     assert np.linalg.norm(problem.gradient - expected) <= 1e-9 * np.linalg.norm(expected)
+
+
+def test_divergence_that_is_no_penalty_stays_out_of_loss_and_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = make_problem(BOX, {}, 8, seed=1)
+    problem.move_on(2)
+    monkeypatch.setattr(problem.objective.head, "add_kl_gradient", lambda *_: pytest.fail("computed for nothing"))
+    monkeypatch.setattr(problem.objective.head, "kl_from", lambda _: np.full(8, math.inf))
+    figures = problem.objective.evaluate(problem.columns, SETTINGS)
+    problem.objective.backward(SETTINGS)
+    assert figures.kl == math.inf
+    assert math.isfinite(figures.loss)
 
 
 def test_backward_overwrites_the_gradient_of_the_minibatch_before() -> None:
@@ -402,6 +414,20 @@ def test_old_distributions_are_described_only_where_divergences_are_asked_for(as
     buffer.full = True
     [minibatch] = update.read(buffer, **asked).minibatches(4)
     assert (minibatch.old_distributions is not None) == asked.get("exact_kl", False)
+
+
+def test_infinite_gradient_becomes_nan_as_torch_clips_it_though_anything_is_allowed() -> None:
+    update, columns, _ = update_of()
+    gradient = update.memory.parameters.gradient
+    settings = UpdateSettings(**{**vars(SETTINGS), "max_grad_norm": math.inf})
+    update.evaluate(columns, settings)
+    gradient.fill_(math.inf)
+    with mock.patch.object(update.objective, "backward"):
+        assert update.differentiate(settings) == math.inf
+    by_torch = th.nn.Parameter(th.zeros_like(gradient))
+    by_torch.grad = th.full_like(gradient, math.inf)
+    th.nn.utils.clip_grad_norm_([by_torch], math.inf)
+    th.testing.assert_close(gradient, by_torch.grad, equal_nan=True)
 
 
 def test_norm_of_a_gradient_with_nan_is_nan() -> None:

@@ -4,13 +4,22 @@ import copy
 import io
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch as th
 
 from sb3_ppo_scratch.updates import flat_memory, kernels
-from sb3_ppo_scratch.updates.flat_memory import FlatAdam, FlatMemory, FlatParameters, check_flat, keep_flat
+from sb3_ppo_scratch.updates.flat_memory import (
+    FlatAdam,
+    FlatMemory,
+    FlatParameters,
+    check_flat,
+    copy_memory,
+    keep_flat,
+    restore_memory,
+)
 from sb3_ppo_scratch.updates.update import NotCoveredError
 
 SHAPES = ((3, 2), (3,), (1, 3), ())
@@ -197,6 +206,16 @@ def test_steps_of_one_vector_are_torchs_bit_for_bit(
     assert not th.equal(ours, others), "both ways round alike: this shows nothing"
 
 
+def test_torch_is_not_asked_for_its_kernels_over_lists_since_there_is_one_vector(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    adam = mock.Mock(wraps=flat_memory.adam)
+    monkeypatch.setattr(flat_memory, "adam", adam)
+    parameters = make_parameters()
+    flat_steps(keep_flat(None, [parameters], th.optim.Adam(parameters)), 1)
+    assert adam.call_args.kwargs["foreach"] is False
+
+
 def test_learning_rate_changed_in_the_group_acts_at_the_next_step() -> None:
     parameters = make_parameters()
     optimizer = th.optim.Adam(parameters, lr=0.1)
@@ -302,6 +321,13 @@ def test_amsgrad_switched_on_makes_new_memory() -> None:
     optimizer.param_groups[0]["amsgrad"] = True
     flat_steps(keep_flat(memory, [parameters], optimizer), 1)
     assert optimizer.state[parameters[0]]["max_exp_avg_sq"].any()
+
+
+def test_restoring_less_than_there_is_is_refused() -> None:
+    parameters = make_parameters()
+    memory = keep_flat(None, [parameters], th.optim.Adam(parameters))
+    with pytest.raises(ValueError, match="shorter"):
+        restore_memory(memory, copy_memory(memory)[:-1])
 
 
 def test_a_new_optimiser_makes_new_moments_on_the_same_parameters() -> None:

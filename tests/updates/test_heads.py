@@ -172,6 +172,18 @@ def test_quick_way_is_taken_with_this_torch_and_not_with_one_that_draws_otherwis
     heads._torch_draws_by_exponentials.cache_clear()
 
 
+def test_how_torch_draws_is_found_out_by_unequal_probabilities_as_the_policys_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[np.ndarray] = []
+    monkeypatch.setattr(heads, "_draw_by_exponentials", lambda probabilities, _: seen.append(probabilities))
+    heads._torch_draws_by_exponentials.__wrapped__()
+    [probabilities] = seen
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-6)
+    assert (np.ptp(probabilities, axis=1) > 0).all()
+
+
 def test_finding_out_how_torch_draws_leaves_the_generator_alone() -> None:
     heads._torch_draws_by_exponentials.cache_clear()
     state = th.get_rng_state()

@@ -3,16 +3,20 @@
 import copy
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
+from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActorCriticPolicy
 
 from sb3_ppo_scratch.rollout_buffers import ScratchDictRolloutBuffer, ScratchRolloutBuffer
+from sb3_ppo_scratch.updates import autograd
 from sb3_ppo_scratch.updates.autograd import SamplesOfRollout
 from sb3_ppo_scratch.updates.closed_form import BYTES_AT_ONCE, ColumnsOfRollout
+from sb3_ppo_scratch.updates.exact_kl import describe_distribution
 from sb3_ppo_scratch.updates.minibatches import flatten, is_passed_over_as_sb3_does
 from sb3_ppo_scratch.updates.network_inputs import NetworkInputs
 
@@ -86,6 +90,65 @@ def test_samples_for_autograd_are_sb3s_in_sb3s_order_with_a_short_last_one(name:
         for field in OTHER_FIELDS:
             assert th.equal(getattr(sample, field), getattr(other, field)), field
             assert getattr(sample, field).dtype == getattr(other, field).dtype, field
+
+
+@pytest.mark.parametrize("brought", [True, False], ids=["brought", "left"])
+@pytest.mark.parametrize("name", ["array", "dict"])
+def test_samples_with_what_the_policy_would_do_are_the_same_ones(
+    name: str, brought: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(autograd, "is_worth_bringing", lambda *_: brought)
+    monkeypatch.setattr(autograd, "DESCRIBED_AT_ONCE", 4)
+    ours, theirs = BUFFERS[name](), BUFFERS[name]()
+    policy_class = MultiInputActorCriticPolicy if name == "dict" else ActorCriticPolicy
+    policy = policy_class(ours.observation_space, ours.action_space, lambda _: 1e-3)
+    rollout = SamplesOfRollout(ours, th.device("cpu"), policy)
+    assert rollout.why_kl_is_estimated == ""
+    described, expected = batches_of(rollout, 4), batches_of(theirs, 4)
+    assert len(described) == len(expected)
+    for batch, other in zip(described, expected, strict=True):
+        assert_equal_observations(batch.samples.observations, other.observations)
+        assert th.equal(batch.samples.actions, other.actions)
+        assert th.equal(batch.returns, other.returns)
+        with th.no_grad():
+            now = describe_distribution(policy.get_distribution(other.observations))
+        th.testing.assert_close(batch.old_distributions, now)
+
+
+def test_observations_are_described_on_the_policys_device() -> None:
+    policy = ActorCriticPolicy(VECTOR, spaces.Box(-1, 1, (2,)), lambda _: 1e-3).to("meta")
+    with autograd.without_validation():
+        described = autograd.describe_policy(policy, np.zeros((3, 2), np.float32))
+    assert described is not None
+    assert (described.device.type, described.shape) == ("meta", (3, 4))
+
+
+def test_parts_of_observations_that_are_not_equally_many_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(autograd, "DESCRIBED_AT_ONCE", 2)
+    policy = MultiInputActorCriticPolicy(DICT, spaces.Discrete(2), lambda _: 1e-3)
+    with pytest.raises(ValueError, match="shorter"):
+        autograd.describe_policy(policy, {"place": np.zeros(4, np.int64), "x": np.zeros((2, 2), np.float32)})
+
+
+def test_why_a_divergence_can_only_be_estimated_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = ActorCriticPolicy(VECTOR, spaces.Box(-1, 1, (2,)), lambda _: 1e-3)
+    rollout = SamplesOfRollout(full_buffer(buffer_class=OwnGet), th.device("cpu"), policy)
+    assert rollout.why_kl_is_estimated == "OwnGet passes over its content in its own way"
+    monkeypatch.setattr(autograd, "describe_distribution", lambda _: None)
+    rollout = SamplesOfRollout(full_buffer(), th.device("cpu"), policy)
+    assert rollout.why_kl_is_estimated == "DiagGaussianDistribution has no closed form of it"
+
+
+@pytest.mark.parametrize("name", ["array", "dict"])
+def test_samples_and_their_rows_lie_on_the_device_that_was_asked_for(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pick = mock.Mock(wraps=autograd._pick)
+    monkeypatch.setattr(autograd, "_pick", pick)
+    for sample in batches_of(SamplesOfRollout(BUFFERS[name](), th.device("meta")), 4):
+        observations = sample.observations if name == "dict" else {"": sample.observations}
+        tensors = [*observations.values(), *(getattr(sample, field) for field in OTHER_FIELDS)]
+        assert {tensor.device.type for tensor in (*tensors, pick.call_args.args[1])} == {"meta"}
 
 
 @pytest.mark.parametrize("name", [name for name in BUFFERS if name != "dict"])

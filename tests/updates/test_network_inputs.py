@@ -9,6 +9,7 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from sb3_ppo_scratch.observation_normalizer import ObservationNormalizer, attach_observation_normalizer
+from sb3_ppo_scratch.updates import network_inputs
 from sb3_ppo_scratch.updates.network_inputs import NetworkInputs
 
 SPACES = {
@@ -47,6 +48,14 @@ def test_columns_equal_what_sb3s_extractor_hands_on(name: str, normalize_images:
     assert inputs.itemsize * len(inputs) == NetworkInputs(space, normalize_images=True).bytes_per_observation
 
 
+@pytest.mark.parametrize("name", ["vector", "float64", "bytes_that_are_no_image"])
+def test_vectors_are_only_cast_which_is_faster(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network_inputs, "preprocess_obs", lambda *_, **__: pytest.fail("preprocessed"))
+    observations = observations_of(SPACES[name])
+    inputs = NetworkInputs(SPACES[name], normalize_images=True)(observations)
+    np.testing.assert_array_equal(inputs.T, observations.astype(np.float32))
+
+
 @pytest.mark.parametrize("n", [1, 6])
 def test_observations_are_not_changed(n: int) -> None:
     observations = observations_of(SPACES["vector"], n)
@@ -55,14 +64,17 @@ def test_observations_are_not_changed(n: int) -> None:
     np.testing.assert_array_equal(observations, before)
 
 
+@pytest.mark.parametrize("normalize_images", [True, False], ids=["scaled", "raw"])
 @pytest.mark.parametrize("name", ["vector", "matrix", "image"])
-def test_normaliser_acts_after_scaling_and_before_flattening_as_in_the_policy(name: str) -> None:
+def test_normaliser_acts_after_scaling_and_before_flattening_as_in_the_policy(
+    name: str, normalize_images: bool
+) -> None:
     space = SPACES[name]
-    policy = ActorCriticPolicy(space, spaces.Discrete(2), lambda _: 1.0)
+    policy = ActorCriticPolicy(space, spaces.Discrete(2), lambda _: 1.0, normalize_images=normalize_images)
     normalizer = attach_observation_normalizer(policy)
     normalizer.absorb(th.rand(50, *space.shape))
     observations = observations_of(space)
-    inputs = NetworkInputs(space, normalize_images=True, normalizer=normalizer)(observations)
+    inputs = NetworkInputs(space, normalize_images=normalize_images, normalizer=normalizer)(observations)
     with th.no_grad():
         expected = policy.extract_features(th.as_tensor(observations)).numpy()
     np.testing.assert_allclose(inputs.T, expected, rtol=1e-6)

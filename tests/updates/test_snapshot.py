@@ -14,6 +14,11 @@ from sb3_ppo_scratch.updates.snapshot import Snapshot
 BOX = spaces.Box(-1, 1, (2,))
 
 
+@pytest.fixture(autouse=True)
+def _whole_process_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(th.distributions.Distribution, "_validate_args", True)  # `th.compile` switches it off
+
+
 def make_policy() -> ActorCriticPolicy:
     policy = ActorCriticPolicy(spaces.Box(-1, 1, (3,)), BOX, lambda _: 1e-3, net_arch=[4])
     train(policy)
@@ -95,6 +100,7 @@ def test_training_and_its_learning_rate_are_no_change() -> None:
 def test_another_policy_is_not_taken_for_this_one() -> None:
     policy = make_policy()
     assert not Snapshot(policy).is_current(make_policy())
+    assert not Snapshot(policy).is_current(copy.copy(policy))  # of the same parts
 
 
 def test_what_has_been_undone_is_no_change() -> None:

@@ -14,6 +14,7 @@ from torch.nn import functional
 from sb3_ppo_scratch.observation_normalizer import ObservationNormalizer, attach_observation_normalizer
 from sb3_ppo_scratch.updates.flat_memory import FlatParameters
 from sb3_ppo_scratch.updates.mlp import ActorCriticMlp
+from sb3_ppo_scratch.updates.no_values import NoValues
 from sb3_ppo_scratch.updates.trace_layers import TracedNetworks, trace_networks
 from sb3_ppo_scratch.updates.update import NotCoveredError
 
@@ -80,6 +81,7 @@ COVERED: dict[str, Forward] = {
     "functional_relu": lambda linear, x: functional.relu(linear(x)),
     "method_relu": lambda linear, x: linear(x).relu(),
     "flatten_before": lambda linear, x: linear(x.flatten(1)),
+    "flatten_with_both_dimensions": lambda linear, x: linear(x.flatten(1, -1)),
     "flatten_by_keyword": lambda linear, x: linear(th.flatten(x, start_dim=1)),
     "no_layer_at_all": lambda linear, x: x.flatten(start_dim=1, end_dim=-1),
 }
@@ -141,6 +143,15 @@ def test_normaliser_before_everything_is_recognised(share: bool) -> None:
     assert len(traced(policy).shape.actor) == 2
 
 
+def test_normaliser_of_an_actor_without_critic_is_recognised() -> None:
+    policy = policy_of(net_arch={"pi": [4], "vf": []})
+    policy.value_net = NoValues()
+    normalizer = attach_observation_normalizer(policy)
+    networks = traced(policy)
+    assert networks.normalizer is normalizer
+    assert (len(networks.shape.actor), networks.shape.critic) == (2, ())
+
+
 def test_normaliser_of_one_network_only_is_refused() -> None:
     policy = policy_of(share_features_extractor=False)
     normalizer = ObservationNormalizer((3,))
@@ -159,6 +170,12 @@ def test_tracing_changes_neither_parameters_nor_random_state() -> None:
     assert policy(th.zeros(1, 3))[0].shape == (1,)
 
 
+def test_tracing_leaves_the_random_state_of_gpus_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(th.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(th.cuda, "get_rng_state", lambda *_: pytest.fail("a GPU was asked for its random state"))
+    traced(policy_of())
+
+
 def _data_dependent(linear: th.nn.Linear, x: th.Tensor) -> th.Tensor:
     return linear(x) if x.sum() > 0 else -linear(x)
 
@@ -175,6 +192,8 @@ def _data_dependent(linear: th.nn.Linear, x: th.Tensor) -> th.Tensor:
         pytest.param(lambda linear, x: linear(x[:, [2, 1, 0]]), "getitem", id="permuted_inputs"),
         pytest.param(lambda linear, x: linear(x.flatten(0)), "flatten", id="flattened_batch"),
         pytest.param(lambda linear, x: linear(th.flatten(x)), "flatten", id="flattened_all"),
+        pytest.param(lambda linear, x: linear(x.flatten(1, 1)), "flatten", id="flattened_to_a_dimension"),
+        pytest.param(lambda linear, x: linear(x.flatten(start_dim=1, end_dim=1)), "flatten", id="flattened_to_named"),
         pytest.param(lambda linear, x: linear(x).detach(), "detach", id="detached"),
         pytest.param(lambda linear, x: th.tanh(x), "tanh that does not follow a linear layer", id="tanh_first"),
         pytest.param(lambda linear, x: th.relu(th.tanh(linear(x))), "relu that does not follow", id="two_activations"),

@@ -1,5 +1,6 @@
 """`NormalizeObservation`: what it computes, and that separate statistics are never silent."""
 
+import contextlib
 import copy
 import json
 import math
@@ -480,6 +481,29 @@ def test_shared_statistics_copied_into_a_worker_warn(frozen_wrapper):
     with pytest.raises(UserWarning, match=SEPARATE + copied + ".*" + REMEDY):
         vec_env.reset()
     vec_env.close(terminate=True)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("name", "value", "shared", "reason"),
+    [
+        ("os.getpid", -1, True, r"moments= was made in another process \(RunningMoments\.merged makes a new one\)\. "),
+        (
+            "multiprocessing.parent_process",
+            "training",
+            False,
+            r"this is a worker process, and each worker would have its own\. ",
+        ),
+        ("multiprocessing.parent_process", "it", True, None),
+    ],
+    ids=["copied", "own", "made_there"],
+)
+def test_reason_for_a_workers_warning_is_told(name, value, shared, reason, monkeypatch):
+    """In this very process; the tests around show it in real workers."""
+    env = NormalizeObservation(ScriptedEnv(), moments=RunningMoments() if shared else None)
+    monkeypatch.setattr(name, lambda: value)
+    with contextlib.nullcontext() if reason is None else pytest.raises(UserWarning, match=SEPARATE + reason):
+        env.reset()
 
 
 def test_frozen_statistics_work_in_workers():

@@ -1,6 +1,7 @@
 """`RunningMoments`, against the moments of the full data in NumPy and in exact fractions."""
 
 import copy
+import io
 import multiprocessing
 import os
 import pickle
@@ -380,6 +381,17 @@ def test_pickle_in_the_file_is_not_executed(tmp_path):
 def test_file_with_impossible_values_raises_and_names_the_path(tmp_path, arrays, message):
     np.savez(tmp_path / "stats.npz", **arrays)
     with pytest.raises(ValueError, match=r"stats\.npz.*" + message):
+        RunningMoments.load(tmp_path / "stats.npz")
+
+
+def test_array_that_claims_one_number_more_than_there_is_raises(tmp_path):
+    content = io.BytesIO()
+    np.lib.format.write_array_header_1_0(content, {"descr": "<f8", "fortran_order": False, "shape": (3,)})
+    content.write(np.zeros(2).tobytes())
+    with zipfile.ZipFile(tmp_path / "stats.npz", "w") as archive:
+        for name in ("count", "mean", "var"):
+            archive.writestr(f"{name}.npy", content.getvalue())
+    with pytest.raises(ValueError, match=r"claims the shape \(3,\), which is not there"):
         RunningMoments.load(tmp_path / "stats.npz")
 
 
