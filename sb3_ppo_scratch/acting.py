@@ -61,9 +61,14 @@ class TorchActor:
 
     @th.no_grad()
     def act(self, observations: Observations) -> Decision:
-        """Sample actions; see `Actor`."""
+        """Sample actions; see `Actor`.
+
+        Raises:
+            ValueError: If a parameter or an observation is not finite, also where torch's distributions do not look.
+        """
         obs_tensor = obs_as_tensor(observations, self.policy.device)
         actions, values, log_probs = self.policy(obs_tensor)
+        _check_outputs(log_probs.sum().item())
         return Decision(obs_tensor, actions.cpu().numpy(), values, log_probs)
 
     @th.no_grad()
@@ -103,10 +108,7 @@ class LeanActor:
         self._head.condition(outputs)
         actions = self._head.sample()
         log_probs = self._head.log_prob(actions)
-        if not math.isfinite(np.add.reduce(log_probs)):
-            raise ValueError(
-                "The policy's outputs are not finite, so its parameters or an observation are NaN or infinite."
-            )
+        _check_outputs(np.add.reduce(log_probs))
         actions = np.ascontiguousarray(actions.T).reshape(-1, *self._action_shape)
         values = values.T.copy()  # the next step overwrites them
         return Decision(th.from_numpy(observations), actions, th.from_numpy(values), th.from_numpy(log_probs))
@@ -118,6 +120,18 @@ class LeanActor:
     def is_current(self, policy: ActorCriticPolicy) -> bool:
         """Tell whether the policy has the same parts, and its parameters lie where they lay; see `Actor`."""
         return policy is self.policy and self._parameters.is_in_place() and self._parts.are_the_same()
+
+
+def _check_outputs(log_probs: float) -> None:
+    """Look at the sum of log-probabilities, into which all outputs of the policy have gone.
+
+    Raises:
+        ValueError: If it is not finite.
+    """
+    if not math.isfinite(log_probs):
+        raise ValueError(
+            "The policy's outputs are not finite, so its parameters or an observation are NaN or infinite."
+        )
 
 
 def stack_observations(observations: Sequence[Any]) -> Observations:

@@ -34,7 +34,7 @@ def is_finite(array: NDArray[Any]) -> bool:
     Returns:
         Whether they are; for integers True.
     """
-    if not np.issubdtype(array.dtype, np.inexact):
+    if array.dtype.kind not in "fc":
         return True
     with np.errstate(all="ignore"):
         # One pass without a second array; the sum of finite numbers may still overflow.
@@ -96,6 +96,23 @@ def find_in_observations(observations: Any) -> int | None:
         if not is_finite(array):
             return int(np.argmin(np.isfinite(array).reshape(len(array), -1).all(axis=-1)))
     return None
+
+
+def with_others(values: Any, other: float) -> Any:
+    """Put another number in the place of what is not finite.
+
+    Args:
+        values: An array of any shape and type, or a dict of such.
+        other: The number.
+
+    Returns:
+        A copy of the same types.
+    """
+    if isinstance(values, dict):
+        return {name: with_others(each, other) for name, each in values.items()}
+    copy = values.copy()
+    copy[~np.isfinite(values)] = other
+    return copy
 
 
 def _arrays(values: Any) -> Iterator[NDArray[Any]]:

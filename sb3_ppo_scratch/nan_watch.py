@@ -55,9 +55,9 @@ class NanWatch:
 
     def __init__(self, on_nan: OnNan, update: Update, n_in_a_row: int, *, is_prompt: bool) -> None:
         self._on_nan, self.update, self._is_prompt = on_nan, update, is_prompt
-        self._unread: list[tuple[str, str, Figure]] = []
+        self._unread: list[tuple[str, tuple[int, int] | None, Figure]] = []
         self._minibatch: Any = None
-        self._place = ""
+        self._place: tuple[int, int] | None = None
         self._before = update.remember()
         self.n_in_a_row = n_in_a_row
         self.n_left_out = 0
@@ -91,7 +91,7 @@ class NanWatch:
             epoch: Counted from 0.
             index: Of the minibatch in the epoch, counted from 0.
         """
-        self._minibatch, self._place = minibatch, f"of minibatch {index} in epoch {epoch}"
+        self._minibatch, self._place = minibatch, (index, epoch)
 
     def look(self, quantity: str, figure: Figure) -> None:
         """Look at a number of the minibatch: at once, or with all others at the end of the update.
@@ -106,7 +106,7 @@ class NanWatch:
         if not self._is_prompt:
             self._unread.append((quantity, self._place, figure))
         elif not math.isfinite(float(figure)):
-            error = NotFiniteError(quantity, self._place)
+            error = NotFiniteError(quantity, _name_minibatch(self._place))
             error.batch = self._minibatch
             raise error
 
@@ -140,7 +140,9 @@ class NanWatch:
             figures = th.stack([th.as_tensor(figure) for _, _, figure in self._unread])
             for (quantity, place, _), is_finite in zip(self._unread, figures.isfinite().tolist(), strict=True):
                 if not is_finite:
-                    raise NotFiniteError(quantity, place)
+                    raise NotFiniteError(quantity, _name_minibatch(place))
+        if math.isfinite(self.update.sum_parameters()):
+            return
         name = name_of_not_finite(policy.named_parameters())
         if name is not None:
             raise NotFiniteError("parameter", name)
@@ -160,3 +162,8 @@ class NanWatch:
     def _count(self) -> None:
         self.n_left_out += 1
         self.n_in_a_row += 1
+
+
+def _name_minibatch(place: tuple[int, int] | None) -> str:
+    """Say which minibatch of which epoch it is, if there are several."""
+    return "" if place is None else "of minibatch {} in epoch {}".format(*place)

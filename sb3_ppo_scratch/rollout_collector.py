@@ -21,11 +21,12 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_ppo_scratch.acting import Actor, Decision, stack_observations
+from sb3_ppo_scratch.argument_checks import OnNan
 from sb3_ppo_scratch.errors import NotFiniteError
-from sb3_ppo_scratch.finite_checks import find_in_observations, name_of_not_finite
+from sb3_ppo_scratch.finite_checks import find_in_observations, name_of_not_finite, with_others
 from sb3_ppo_scratch.rollout_ends import AfterEpisodes, AfterSteps, RolloutEnd, Step
+from sb3_ppo_scratch.vec_env.clean_statistics import Stepping
 from sb3_ppo_scratch.vec_env.faults import faults_named
-from sb3_ppo_scratch.vec_env.guard import Stepping
 
 
 class UnfinishedRollout(NamedTuple):
@@ -53,6 +54,8 @@ class RolloutCollector(OnPolicyAlgorithm):
     _last_episode_starts: Any
     n_episodes: int | None
     """Whole episodes per rollout; None: rollouts are of `n_steps` steps."""
+    on_nan: OnNan
+    """What is done about NaN and infinity."""
     timeout_bootstrap: bool
     """Whether that is done for truncated episodes, too (see `_bootstraps`)."""
     store_clipped_actions: bool
@@ -118,19 +121,21 @@ class RolloutCollector(OnPolicyAlgorithm):
             n_steps: Steps of this rollout so far.
 
         Returns:
-            What it does.
+            What it does. Where an observation is not finite and the run is to go on, it acts as if it read 0.
 
         Raises:
-            NotFiniteError: If an observation or a parameter is NaN or infinite.
+            NotFiniteError: If a parameter is NaN or infinite, or an observation and `on_nan` is "raise".
         """
         self._renew_noise(n_steps)
         try:
             return actor.act(self._last_obs)
-        except ValueError as error:
+        except (ValueError, RuntimeError) as error:  # the latter by torch where its distributions check nothing
+            if self.on_nan != "raise" and find_in_observations(self._last_obs) is not None:
+                return actor.act(with_others(self._last_obs, 0.0))
             self._explain_no_action(error, n_steps)
             raise
 
-    def _explain_no_action(self, error: ValueError, n_steps: int) -> None:
+    def _explain_no_action(self, error: Exception, n_steps: int) -> None:
         """Find out why the policy does not act.
 
         Args:

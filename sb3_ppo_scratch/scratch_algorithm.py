@@ -28,6 +28,7 @@ from sb3_ppo_scratch.advantages import AdvantageEstimator
 from sb3_ppo_scratch.argument_checks import OWN_CHECKS, OnNan, UpdateName
 from sb3_ppo_scratch.devices import explain_device, fastest_device, slow_device_warning
 from sb3_ppo_scratch.errors import ArgumentError, NotFiniteError, sb3_errors_named
+from sb3_ppo_scratch.finite_checks import name_of_not_finite
 from sb3_ppo_scratch.live_attributes import FloatOrSchedule, LiveAttributes
 from sb3_ppo_scratch.model_files import NOT_FOR_STOCK, Kwargs, ModelFiles
 from sb3_ppo_scratch.nan_watch import NanWatch, looks_at_once
@@ -385,7 +386,11 @@ class ScratchAlgorithm(LiveAttributes, ModelFiles):
         try:
             yield watch
         except NotFiniteError as error:
-            if not watch.leave_out_update():
+            goes_on = watch.leave_out_update()
+            name = name_of_not_finite(self.policy.named_parameters())
+            if name is not None:  # it was there before; what was found has followed from it
+                raise NotFiniteError("parameter", f"{name}, since before the update,") from error
+            if not goes_on:
                 raise
             if self.verbose >= 1:
                 print(f"Left an update out: {error}")

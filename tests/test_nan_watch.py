@@ -1,6 +1,7 @@
 """NaN and infinity are found where they appear, and what is done about them is what `on_nan` says."""
 
 import functools
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from sb3_ppo_scratch import PPOScratch, ReinforceScratch, scratch_algorithm
 from sb3_ppo_scratch.errors import NotFiniteError
@@ -295,6 +298,86 @@ def test_the_run_goes_on_from_the_checkpoint_of_a_fault_without_its_rollout(
     assert all(map(th.equal, again.policy.parameters(), model.policy.parameters()))
     assert again.resume().num_timesteps == end
     assert all(parameter.isfinite().all() for parameter in again.policy.parameters())
+
+
+@EACH_UPDATE
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("quantity", ["observation", "reward"])
+def test_running_statistics_take_no_bad_number_and_the_run_goes_on(
+    quantity: str, bad: float, update: str, tmp_path: Path
+) -> None:
+    env = VecNormalize(faulty(quantity, bad, 20, 1))
+    model = PPOScratch("MlpPolicy", env, n_steps=8, batch_size=12, seed=1, update=update)
+    model.fault_folder = tmp_path
+    step = 3 + (quantity == "observation")
+    with pytest.raises(NotFiniteError, match=rf"^the {quantity} in step {step} of environment 1 is NaN"):
+        model.learn(200)
+    assert env.training
+    [checkpoint] = tmp_path.glob("*.zip")
+    healthy = VecNormalize(faulty("", 0.0, 0, 0))
+    again = PPOScratch.load_checkpoint(checkpoint, env=healthy).resume()
+    assert again.num_timesteps >= 200
+    assert isinstance(healthy.obs_rms, RunningMeanStd)
+    assert np.isfinite(healthy.obs_rms.mean).all()
+    assert np.isfinite(healthy.ret_rms.var)
+
+
+@EACH_UPDATE
+@pytest.mark.parametrize("normalized", [False, True])
+@pytest.mark.parametrize("quantity", ["observation", "reward"])
+@pytest.mark.parametrize("on_nan", ["skip", "restore"])
+def test_a_rollout_with_a_bad_number_is_left_out_and_learning_goes_on(
+    on_nan: Any, quantity: str, normalized: bool, update: str
+) -> None:
+    env: VecEnv = faulty(quantity, np.nan, 20, 1)
+    env = VecNormalize(env) if normalized else env
+    model = PPOScratch("MlpPolicy", env, n_steps=8, batch_size=12, seed=1, update=update, on_nan=on_nan)
+    learned: list[list[th.Tensor]] = []
+    model.learn(8 * 3 * 5, callback=AtRolloutEnd(lambda _: learned.append(state_of(model)), range(5)))
+    learned.append(state_of(model))
+    is_same = [all(map(th.equal, one, other)) for one, other in itertools.pairwise(learned[1:])]
+    assert is_same == [False, True, False, False]
+    assert all(parameter.isfinite().all() for parameter in model.policy.parameters())
+
+
+@pytest.mark.parametrize("wrapper", [NormalizeReward, NormalizeObservation])
+def test_spoilt_statistics_of_gymnasiums_wrappers_begin_anew_after_a_fault(wrapper: Any, tmp_path: Path) -> None:
+    quantity = "reward" if wrapper is NormalizeReward else "observation"
+
+    def make(bad: float) -> DummyVecEnv:
+        return DummyVecEnv([lambda: wrapper(faulty(quantity, bad, 20, 0).envs[0])])
+
+    model = PPOScratch("MlpPolicy", make(np.nan), n_steps=8, batch_size=8, seed=1)
+    model.fault_folder = tmp_path
+    with pytest.raises(NotFiniteError, match=r"in step \d of environment 0"):
+        model.learn(100)
+    [checkpoint] = tmp_path.glob("*.zip")
+    assert PPOScratch.load_checkpoint(checkpoint, env=make(0.0)).resume().num_timesteps >= 100
+
+
+@pytest.mark.parametrize("actions", [spaces.Discrete(2), spaces.Box(-1, 1, (2,))])
+def test_a_bad_observation_is_found_where_torch_checks_nothing(
+    actions: spaces.Space[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(th.distributions.Distribution, "_validate_args", False)  # as by python -O or torch.compile
+    env = faulty("observation", np.nan, 5, 2)
+    env.action_space = actions
+    model = PPOScratch("MlpPolicy", env, n_steps=8, batch_size=12, seed=1, update="autograd")
+    model.fault_folder = tmp_path
+    with pytest.raises(NotFiniteError, match=r"^the observation in step 5 of environment 2 is NaN"):
+        model.learn(100)
+
+
+@EACH_UPDATE
+@pytest.mark.parametrize("on_nan", ["raise", "skip", "restore"])
+def test_a_parameter_that_was_bad_before_the_update_is_named(on_nan: Any, update: str) -> None:
+    def spoil(_: RolloutBuffer) -> None:
+        with th.no_grad():
+            model.policy.value_net.bias.fill_(np.nan)
+
+    model = small_model(update=update, on_nan=on_nan)
+    with pytest.raises(NotFiniteError, match=r"^the parameter value_net\.bias, since before the update, is NaN"):
+        model.learn(200, callback=AtRolloutEnd(spoil, range(1, 2)))
 
 
 @EACH_UPDATE

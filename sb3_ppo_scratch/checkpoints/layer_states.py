@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.wrappers import RecordVideo
 from gymnasium.wrappers.utils import RunningMeanStd as GymnasiumMoments
 from stable_baselines3.common.atari_wrappers import EpisodicLifeEnv
@@ -131,11 +132,12 @@ def read_layers(layers: Sequence[Any]) -> list[State]:
         layers: From the outside in.
 
     Returns:
-        What each keeps, as far as that is known.
+        What each keeps, as far as that is known. Running statistics that hold NaN or infinity are left out, and begin
+        anew where this is written: no number that follows would make them good again.
     """
     return [
         {
-            "attributes": {name: _as_state(getattr(layer, name)) for name in kept_attributes(layer)},
+            "attributes": _read_attributes(layer),
             "own": layer.get_state() if has_own(layer) else None,
         }
         for layer in layers
@@ -217,6 +219,22 @@ def let_episode_end(environment: gym.Env[Any, Any]) -> None:
             layer.was_real_done = True
         elif isinstance(layer, Monitor) and not layer.allow_early_resets:
             layer.needs_reset = True
+
+
+def _read_attributes(layer: Any) -> dict[str, State]:
+    """Read what a layer is known to keep."""
+    values = {name: getattr(layer, name) for name in kept_attributes(layer)}
+    if any(map(_are_spoilt_moments, values.values())):
+        return {}
+    return {name: _as_state(value) for name, value in values.items()}
+
+
+def _are_spoilt_moments(value: Any) -> bool:
+    """Tell whether something is running moments, or a dict of such, that hold NaN or infinity."""
+    if isinstance(value, dict):
+        return any(map(_are_spoilt_moments, value.values()))
+    is_moments = isinstance(value, RunningMeanStd | GymnasiumMoments)
+    return is_moments and not all(np.isfinite(getattr(value, name)).all() for name in MOMENTS)
 
 
 def _as_state(value: Any) -> State:

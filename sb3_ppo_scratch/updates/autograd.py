@@ -225,6 +225,10 @@ class AutogradUpdate:
             self._make_flat()
         self._is_first_step = False
 
+    def sum_parameters(self) -> float:
+        """Add up all parameters; see `Update`."""
+        return float(th.stack([parameter.detach().sum() for parameter in self.policy.parameters()]).sum())
+
     def remember(self) -> Remembered:
         """Copy parameters and the optimiser's state; see `Update`."""
         state = self.policy.optimizer.state_dict()["state"]

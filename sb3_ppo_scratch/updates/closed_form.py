@@ -230,6 +230,10 @@ class ClosedFormUpdate:
         """Take one step of Adam; see `Update`."""
         self.memory.adam.step(fused=True)
 
+    def sum_parameters(self) -> float:
+        """Add up all parameters; see `Update`."""
+        return float(self.memory.parameters.values.sum())
+
     def remember(self) -> Remembered:
         """Copy parameters and Adam's state; see `Update`."""
         return copy_memory(self.memory)

@@ -79,6 +79,9 @@ class Update(Protocol):
     def step(self) -> None:
         """Take one step of the optimiser along it."""
 
+    def sum_parameters(self) -> float:
+        """Add up all parameters: NaN or infinite if one of them is, and hardly ever else."""
+
     def remember(self) -> Remembered:
         """Copy parameters and optimiser state as they are now, for `restore`."""
 

@@ -9,7 +9,7 @@ On CartPole, stepping through this takes as long as without.
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import wait
 from typing import Any
@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from sb3_ppo_scratch.errors import EnvironmentFaultError
 from sb3_ppo_scratch.vec_env.bad_reward import describe_bad_reward, is_number
+from sb3_ppo_scratch.vec_env.clean_statistics import Stepping, statistics_kept_clean
 from sb3_ppo_scratch.vec_env.faults import end_workers, name_fault
 from sb3_ppo_scratch.vec_env.observation_rows import ObservationRows, shorten
 from sb3_ppo_scratch.vec_env.sharded_vec_env import ShardedVecEnv
@@ -27,7 +28,6 @@ from sb3_ppo_scratch.vec_env.watchdog import Watchdog
 
 LOOK_SECONDS = 0.5
 """How often it is looked whether every process lives."""
-Stepping = Callable[[npt.NDArray[Any]], VecEnvStepReturn]
 
 
 @contextmanager
@@ -46,6 +46,7 @@ def guarded(env: VecEnv, step_timeout: float | None) -> Iterator[Stepping]:
     with ExitStack() as stack:
         stack.enter_context(_observations_checked(env))
         step = stack.enter_context(_limited(env, step_timeout))
+        step = stack.enter_context(statistics_kept_clean(env, step))
         yield functools.partial(_step, step, env)
 
 

@@ -388,8 +388,8 @@ ROLLOUTS_AND_ADVANTAGES = [
         (
             "lean-nan-not-noticed",
             "NaN in the policy not noticed (without torch)",
-            "if not math.isfinite(np.add.reduce(log_probs)):",
-            "if False:",
+            "_check_outputs(np.add.reduce(log_probs))",
+            "pass",
         ),
     ),
 ]
@@ -2270,6 +2270,13 @@ NOT_FINITE = [
         (NAN_WATCH,),
         ("last-bad-step-named", "the last bad step is named", "_bad_entries(array))[0]", "_bad_entries(array))[-1]"),
         ("large-sums-bad", "large numbers count as infinite", " or np.isfinite(array).all())", ")"),
+    ),
+    *mistakes_in(
+        "vec_env.clean_statistics",
+        (NAN_WATCH,),
+        ("nan-in-statistics", "VecNormalize takes NaN", "normalizer.training = False", "pass"),
+        ("never-learns-again", "VecNormalize learns no more after NaN", ".training = True", ".training"),
+        ("infinity-clipped", "VecNormalize clips infinity", "with_others(rewards, np.nan)", "rewards"),
     ),
     *mistakes_in(
         "resumable_run",
