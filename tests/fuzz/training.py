@@ -20,6 +20,7 @@ from unittest import mock
 import torch as th
 from gymnasium import spaces
 from stable_baselines3 import PPO
+from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, FlattenExtractor, create_mlp
@@ -218,7 +219,8 @@ class TanhOfRoundings(th.autograd.Function):
 def round_otherwise(policy: ActorCriticPolicy, number: int | None) -> None:
     """Move parameters by up to one rounding; from now on what layers and tanh give, log-probabilities, and gradients.
 
-    A gradient moves by a rounding of its largest element, since each is a sum.
+    A gradient moves by a rounding of its largest element, since each is a sum; that of a choice's log-probability by
+    one of 1, since it is 1 or 0 less a probability, of which nothing is left where a choice is all but certain.
 
     Args:
         policy: A policy that has not learned yet.
@@ -235,6 +237,8 @@ def round_otherwise(policy: ActorCriticPolicy, number: int | None) -> None:
 
     def log_prob_otherwise(*arguments: th.Tensor) -> th.Tensor:
         result = log_prob(*arguments)
+        for logits in logits_of(policy.action_dist):
+            result = result + (roundings(logits) * (logits - logits.detach())).sum(-1)
         return result * (1 + roundings(result))
 
     policy.action_dist.log_prob = log_prob_otherwise
@@ -247,6 +251,15 @@ def round_otherwise(policy: ActorCriticPolicy, number: int | None) -> None:
         if parameter.numel():
             parameter.data *= 1 + roundings(parameter)
             parameter.register_hook(lambda gradient: gradient + gradient.abs().max() * roundings(gradient))
+
+
+def logits_of(distribution: Distribution) -> list[th.Tensor]:
+    """List the logits of the choices that a distribution is made of, each of shape (batch, n)."""
+    inner = distribution.distribution
+    parts = inner if isinstance(inner, list) else [inner]
+    return [
+        part.logits for part in parts if isinstance(part, th.distributions.Categorical | th.distributions.Bernoulli)
+    ]
 
 
 def stock_equivalent(case: TrainingCase) -> StockRun | None:
