@@ -5,6 +5,7 @@ environments in this process and in workers. What is not: the state of single la
 becomes of an episode that is cut because its environment cannot be read (`run_state.py`).
 """
 
+import os
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -27,6 +28,7 @@ from sb3_ppo_scratch.checkpoints.layer_states import (
     write_environment,
     write_layers,
 )
+from sb3_ppo_scratch.checkpoints.random_states import read_states_elsewhere, write_states_elsewhere
 from sb3_ppo_scratch.checkpoints.reach import NO_SUCH_QUESTION, call_with_environment
 from sb3_ppo_scratch.checkpoints.state_tree import State, is_state
 from sb3_ppo_scratch.errors import ArgumentError
@@ -123,6 +125,9 @@ def read_environments(env: VecEnv) -> State:
             for index, each in enumerate(surveys[1:])
         ],
         "generators": _read_generators(env),
+        "processes": [
+            call_with_environment(env, index, read_states_elsewhere, os.getpid()) for index in range(env.num_envs)
+        ],
         "seeds": list(env.unwrapped._seeds),
     }
 
@@ -169,6 +174,9 @@ def write_environments(env: VecEnv, state: State, name: str = "`env`") -> None:
     for index, each in enumerate(state["environments"] or ()):
         _write_one(env, index, each["layers"], each["states"])
     write_layers(vector_layers(env), state["vector_layers"]["states"])
+    for index, each in enumerate(state.get("processes") or ()):  # last: all else may draw from these generators
+        if each is not None:
+            call_with_environment(env, index, write_states_elsewhere, each)
     if why_unreadable(env):
         _let_episodes_end(env)
 

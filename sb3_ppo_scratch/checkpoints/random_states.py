@@ -1,9 +1,10 @@
 """The states of random generators: the global ones that learning draws from, and those that someone holds.
 
-What is here: Python's, NumPy's and torch's, read and made or set. What is not: which generators environments have
-(`environment_states.py`).
+What is here: Python's, NumPy's and torch's, read and made or set, in this process and in those of environments. What is
+not: which generators environments have (`environment_states.py`).
 """
 
+import os
 import random
 from typing import Any
 
@@ -45,6 +46,32 @@ def write_random_states(state: dict[str, Any]) -> None:
     th.set_rng_state(state["torch"])
     for device, cuda in enumerate(state["cuda"][: th.cuda.device_count() if _is_cuda_in_use() else 0]):
         th.cuda.set_rng_state(cuda, device)
+
+
+def read_states_elsewhere(_environment: Any, own_process: int) -> dict[str, Any] | None:
+    """Read what an environment may draw from besides its own generators, if it is in another process.
+
+    Args:
+        _environment: It, whose process this is.
+        own_process: The id of the process of the algorithm.
+
+    Returns:
+        The states of Python's and NumPy's global generators; None in the algorithm's process.
+    """
+    if os.getpid() == own_process:
+        return None
+    return {"python": read_python(random), "numpy": np.random.get_state(legacy=False)}
+
+
+def write_states_elsewhere(_environment: Any, state: dict[str, Any]) -> None:
+    """Set them.
+
+    Args:
+        _environment: The environment whose process this is.
+        state: What `read_states_elsewhere` has read.
+    """
+    write_python(random, state["python"])
+    np.random.set_state(state["numpy"])
 
 
 def _is_cuda_in_use() -> bool:

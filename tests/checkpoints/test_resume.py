@@ -4,6 +4,7 @@ Where the state of environments can be read, the run beside it writes no checkpo
 the same ones, and goes through.
 """
 
+import random
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -248,6 +249,30 @@ class ReadableCounter(Counter):
     def set_state(self, state: dict[str, Any]) -> None:
         """Take it over."""
         self.count, self.level = state["count"], state["level"]
+
+
+class GloballyRandomCounter(ReadableCounter):
+    """The same, drawing from the generators of its whole process."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        """Begin at a random level."""
+        if seed is not None:
+            random.seed(seed)
+            np.random.seed(seed)
+        super().reset(seed=seed)
+        self.level = random.uniform(-1, 1)
+        return self._see(), {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Move a little."""
+        self.level = float(np.clip(self.level + np.random.normal() * 0.1, -1, 1))
+        return super().step(action)
+
+
+@pytest.mark.parametrize("vec_env", [DummyVecEnv, SubprocVecEnv, ShardedVecEnv])
+def test_generators_of_whole_processes_go_on_where_they_were(vec_env: type[VecEnv], tmp_path: Path) -> None:
+    make = partial(make_vec_env, GloballyRandomCounter, N_ENVS, seed=5, vec_env_cls=vec_env)
+    assert_resumes(make, tmp_path / "run.zip", at=20)
 
 
 @pytest.mark.parametrize("bootstraps", [True, False])

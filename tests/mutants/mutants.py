@@ -2271,6 +2271,14 @@ NOT_FINITE = [
         ("last-bad-step-named", "the last bad step is named", "_bad_entries(array))[0]", "_bad_entries(array))[-1]"),
         ("large-sums-bad", "large numbers count as infinite", " or np.isfinite(array).all())", ")"),
     ),
+    Mutant(
+        "workers-generators-forgotten",
+        "global random generators of workers not set at resume",
+        f"{OURS}.checkpoints.environment_states",
+        "if each is not None:",
+        "if False:",
+        (RESUME,),
+    ),
     *mistakes_in(
         "vec_env.clean_statistics",
         (NAN_WATCH,),
