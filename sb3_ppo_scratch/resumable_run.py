@@ -8,7 +8,8 @@ import copy
 import functools
 import io
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,9 +133,27 @@ class ResumableRun(RolloutCollector):
             total_timesteps, callback = self._setup_learn(
                 total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
             )
-        callback.on_training_start(locals(), globals())
+        with self._beginning(callback):
+            callback.on_training_start(locals(), globals())
         self._go_on(callback)
         return self
+
+    @contextmanager
+    def _beginning(self, callback: BaseCallback) -> Iterator[None]:
+        """Let checkpoints that callbacks ask for before the first step wait for it; if one raises, there is no run.
+
+        Args:
+            callback: The outermost.
+
+        Yields:
+            Nothing.
+        """
+        self._callback, self._is_learning = callback, True
+        try:
+            yield
+        except BaseException:
+            self._forget_run()
+            raise
 
     def resume(self, callback: MaybeCallback = None, *, progress_bar: bool = False) -> "Self":
         """Go on with the run of a checkpoint, or with one that was interrupted, to its own end.
