@@ -14,6 +14,8 @@ from types import FrameType
 
 LOST_WORKER = (EOFError, ConnectionError)
 """What SB3's `SubprocVecEnv` raises if a worker has ended, as its workers do when Ctrl-C reaches them."""
+REMEDY = "go on from the run's last checkpoint: `load_checkpoint` with new environments, and `resume`"
+"""What is left to do then."""
 
 
 @contextmanager
@@ -49,7 +51,7 @@ def interrupts_held(wait: Callable[[Callable[[], None]], None]) -> Iterator[None
         yield
     except LOST_WORKER as error:
         if has_come:
-            raise KeyboardInterrupt from error
+            raise KeyboardInterrupt(f"Ctrl-C has ended processes of the environments, too; {REMEDY}") from error
         raise
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -8,7 +8,8 @@ import copy
 import functools
 import io
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from sb3_ppo_scratch.checkpoints.state_tree import State
 from sb3_ppo_scratch.checkpoints.tensorboard_log import continue_log
 from sb3_ppo_scratch.errors import ArgumentError, TrainingFaultError
 from sb3_ppo_scratch.fault_files import arrays_of, arrays_of_rollout, choose_folder
-from sb3_ppo_scratch.interrupts import interrupts_held
+from sb3_ppo_scratch.interrupts import LOST_WORKER, REMEDY, interrupts_held
 from sb3_ppo_scratch.rollout_collector import RolloutCollector, UnfinishedRollout
 from sb3_ppo_scratch.safe_writing import write_safely
 from sb3_ppo_scratch.vec_env.faults import faults_named
@@ -132,9 +133,27 @@ class ResumableRun(RolloutCollector):
             total_timesteps, callback = self._setup_learn(
                 total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
             )
-        callback.on_training_start(locals(), globals())
+        with self._beginning(callback):
+            callback.on_training_start(locals(), globals())
         self._go_on(callback)
         return self
+
+    @contextmanager
+    def _beginning(self, callback: BaseCallback) -> Iterator[None]:
+        """Let checkpoints that callbacks ask for before the first step wait for it; if one raises, there is no run.
+
+        Args:
+            callback: The outermost.
+
+        Yields:
+            Nothing.
+        """
+        self._callback, self._is_learning = callback, True
+        try:
+            yield
+        except BaseException:
+            self._forget_run()
+            raise
 
     def resume(self, callback: MaybeCallback = None, *, progress_bar: bool = False) -> "Self":
         """Go on with the run of a checkpoint, or with one that was interrupted, to its own end.
@@ -294,15 +313,34 @@ class ResumableRun(RolloutCollector):
             path: The file, a zip that SB3 opens as a model, too.
 
         Raises:
-            ArgumentError: If there is no run yet, or it was left in the middle of a step.
+            ArgumentError: If there is no run yet, it was left in the middle of a step, or its environments' processes
+                have ended.
             OSError: If it cannot be written; a file that was there before still is.
         """
         self._check_run("write yet; `learn` begins one. A model without a run is written by `save`.")
         write = functools.partial(self._write_checkpoint, Path(path))
         if self._is_learning and not self._is_between_steps:
             self.do_between_steps(write)
-        else:
+        elif self._is_learning:
             write()
+        else:
+            self._write_afterwards(write)
+
+    def _write_afterwards(self, write: Callable[[], None]) -> None:
+        """Write a checkpoint of a run that is not under way.
+
+        Args:
+            write: Does so.
+
+        Raises:
+            ArgumentError: If the environments' processes have ended meanwhile.
+        """
+        try:
+            write()
+        except LOST_WORKER as error:
+            raise ArgumentError(
+                f"processes of the environments have ended, as SB3's do when Ctrl-C reaches them; {REMEDY}."
+            ) from error
 
     def _write_checkpoint(self, path: Path) -> None:
         """Write a checkpoint, now; all that are asked for between the same two steps are one."""

@@ -1,5 +1,6 @@
 """Tests of Ctrl-C while learning: obeyed when the step is complete, a second one at once, and nothing left changed."""
 
+import os
 import signal
 import threading
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 import pytest
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import SubprocVecEnv
 
 from sb3_ppo_scratch import PPOScratch
 from sb3_ppo_scratch.interrupts import interrupts_held, keep_from_new_workers
+from sb3_ppo_scratch.vec_env.faults import end_workers
 from tests.checkpoints.test_resume import assert_same_end
 
 
@@ -103,8 +106,21 @@ def test_workers_that_ended_with_ctrl_c_are_no_other_error(error: type[Exception
                 signal.raise_signal(signal.SIGINT)
             raise error("worker 3")
 
-    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+    with pytest.raises(
+        KeyboardInterrupt, match="has ended processes of the environments, too; go on from the run's last"
+    ):
         lose_worker(with_ctrl_c=True)
     assert len(waiting) == 1
     with pytest.raises(error, match="worker 3"):
         lose_worker(with_ctrl_c=False)
+
+
+def test_after_ctrl_c_has_ended_its_workers_a_run_cannot_be_written_and_the_remedy_is_named(tmp_path: Path) -> None:
+    env = make_vec_env("CartPole-v1", 1, vec_env_cls=SubprocVecEnv, vec_env_kwargs={"start_method": "fork"})
+    model = PPOScratch("MlpPolicy", env, n_steps=8, batch_size=8, seed=1).learn(8)
+    os.kill(env.processes[0].pid, signal.SIGINT)
+    env.processes[0].join()
+    with pytest.raises(ValueError, match=r"processes of the environments have ended.*; go on from the run's last"):
+        model.save_checkpoint(tmp_path / "run.zip")
+    assert not list(tmp_path.iterdir())
+    end_workers(env)

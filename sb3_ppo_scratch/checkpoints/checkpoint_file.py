@@ -160,8 +160,8 @@ def read_checkpoint(path: Path) -> tuple[bytes, State]:
         FileNotFoundError: If there is no such file.
         CheckpointError: If it is damaged, holds no run, or was written by a newer version; the message names it.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no checkpoint {path}")
+    if not path.is_file():  # a pipe would be waited for
+        raise FileNotFoundError(f"there is no checkpoint file {path}")
     file = path.read_bytes()
     try:
         return file, unpack(file)

@@ -48,12 +48,12 @@ def list_checkpoints(folder: Path, *prefixes: str) -> list[Path]:
         *prefixes: One of them begins their names; none: `PREFIX`.
 
     Returns:
-        Them, from the last step to the first.
+        Them, from the last step to the first; of the same step, that of a fault first, as it was written last.
     """
     named = rf"({'|'.join(map(re.escape, prefixes or (PREFIX,)))})_(\d+)_steps\.zip"
     matches = [(re.fullmatch(named, path.name), path) for path in folder.glob("*.zip")]
-    found = sorted(((int(match[2]), path) for match, path in matches if match), reverse=True)
-    return [path for _, path in found]
+    found = [(int(match[2]), match[1] == FAULT_PREFIX, path) for match, path in matches if match]
+    return [path for *_, path in sorted(found, reverse=True)]
 
 
 def newest_checkpoint(folder: Path) -> tuple[Path, State]:
@@ -80,12 +80,12 @@ def newest_checkpoint(folder: Path) -> tuple[Path, State]:
 
 
 def _read_if_sound(path: Path, damaged: list[str]) -> State:
-    """Read a run's state, or warn that it is damaged and add it to those; None also for a model without a run."""
+    """Read a run's state, or warn that it is damaged or no file and add it to those; None also without a run."""
     try:
         return read_checkpoint(path)[1]
     except NoRunError:
         return None
-    except DamagedCheckpointError as error:
+    except (DamagedCheckpointError, OSError) as error:
         damaged.append(path.name)
         warnings.warn(f"{error}; the one before it is looked for.", stacklevel=3)
         return None

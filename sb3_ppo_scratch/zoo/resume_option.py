@@ -179,26 +179,45 @@ def _loading_runs(original: Callable[..., Any]) -> Callable[..., Any]:
     return _load_pretrained_agent
 
 
-class _GoesOn:
-    """Stands for a loaded model where rl_zoo3 calls `learn`, and goes on with its run."""
+class _Learner:
+    """Stands for a model where rl_zoo3 calls `learn`: goes on with a run that was loaded, and remembers interrupts."""
 
     def __init__(self, model: Any) -> None:
         self.model, self.env = model, model.env
+        self._interrupt: KeyboardInterrupt | None = None
 
-    def learn(self, _total_timesteps: int, *, callback: Any = None, **_keywords: Any) -> None:
-        """Go on; steps and log interval are the run's own."""
-        self.model.resume(callback)
+    def learn(self, total_timesteps: int, *, callback: Any = None, **keywords: Any) -> None:
+        """Learn, or go on; then steps and log interval are the run's own."""
+        try:
+            if self.model._to_resume is None:
+                self.model.learn(total_timesteps, callback=callback, **keywords)
+            else:
+                self.model.resume(callback)
+        except KeyboardInterrupt as error:
+            self._interrupt = error
+            raise
+
+    def check_finished(self) -> None:
+        """Check that `learn` has come to its end.
+
+        Raises:
+            KeyboardInterrupt: That which has ended it; rl_zoo3 takes it for the end of training.
+        """
+        if self._interrupt is not None:
+            raise self._interrupt
 
 
 def _learning_on(original: Callable[..., None]) -> Callable[..., None]:
-    """Let `learn` go on with a run that was loaded, and stop cleanly on a signal."""
+    """Let `learn` go on with a run that was loaded, stop cleanly on a signal, and end only if training has."""
 
     def learn(self: Any, model: Any) -> None:
         if self.algo not in ALGORITHMS:
             original(self, model)
             return
+        learner = _Learner(model)
         with stopping_cleanly(model, Path(self.save_path)):
-            original(self, model if model._to_resume is None else _GoesOn(model))
+            original(self, learner)
+        learner.check_finished()
 
     return learn
 

@@ -12,15 +12,12 @@ from types import FrameType
 from typing import Any
 
 from sb3_ppo_scratch.checkpoints.folder import checkpoint_path
-from sb3_ppo_scratch.interrupts import raise_interrupt
 
 STOPPED = 75
 """Exit status of a run that a signal has stopped and that can go on (`EX_TEMPFAIL`: try again later)."""
+SIGNALLED = 128
+"""Shells add this to the number of the signal that has ended a process."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class RunStopped(KeyboardInterrupt):
-    """A signal has stopped a run, which can go on."""
 
 
 @contextmanager
@@ -35,7 +32,8 @@ def stopping_cleanly(model: Any, folder: Path) -> Iterator[None]:
         Nothing.
 
     Raises:
-        SystemExit: With the status `STOPPED`, if a signal has come.
+        SystemExit: If a signal has come, with the status `STOPPED`; without a checkpoint, if a second one has come
+            before it was written, with `SIGNALLED` and that one's number.
     """
     has_come = has_stopped = False
 
@@ -43,26 +41,24 @@ def stopping_cleanly(model: Any, folder: Path) -> Iterator[None]:
         """Write the checkpoint, now that the step is complete.
 
         Raises:
-            RunStopped: Then.
+            SystemExit: Then; rl_zoo3 would take a KeyboardInterrupt for the end of training, and save a final model.
         """
         nonlocal has_stopped
         path = checkpoint_path(folder, model.num_timesteps)
         model.save_checkpoint(path)
         has_stopped = True
         print(f"Stopped; `python -m sb3_ppo_scratch train --resume {folder}` goes on from {path}", file=sys.stderr)
-        raise RunStopped
+        raise SystemExit(STOPPED)
 
-    def note(_number: int, _frame: FrameType | None) -> None:
+    def note(number: int, _frame: FrameType | None) -> None:
         nonlocal has_come
         if has_come:
-            raise_interrupt()
+            raise SystemExit(STOPPED if has_stopped else SIGNALLED + number)
         has_come = True
         model.do_between_steps(stop)
 
     with _handled_by(note):
         yield
-    if has_stopped:
-        raise SystemExit(STOPPED)
 
 
 @contextmanager

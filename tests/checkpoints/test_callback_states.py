@@ -255,9 +255,9 @@ def test_what_a_callback_says_of_itself_has_to_be_state() -> None:
         read_callbacks(callback)
 
 
-def test_a_run_goes_on_with_its_own_settings_and_says_so() -> None:
-    model = make_model()
-    old, new = (EvalCallback(make_vec_env(ThreeSteps, 1), eval_freq=freq, log_path="a") for freq in (500, 1000))
+def test_a_run_goes_on_with_its_own_settings_and_says_so(tmp_path: Path) -> None:
+    model, folder = make_model(), str(tmp_path)
+    old, new = (EvalCallback(make_vec_env(ThreeSteps, 1), eval_freq=freq, log_path=folder) for freq in (500, 1000))
     for each in (old, new):
         each.init_callback(model)
     with pytest.warns(UserWarning, match="with its own values.*: `eval_freq` of EvalCallback is 500, not 1000.$"):
@@ -265,14 +265,19 @@ def test_a_run_goes_on_with_its_own_settings_and_says_so() -> None:
     assert new.eval_freq == 500
 
 
-def test_paths_and_what_a_constructor_calls_by_name_stay_the_new_ones() -> None:
+def test_paths_and_what_a_constructor_calls_by_name_stay_the_new_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     old, new = (sb3.CheckpointCallback(5, folder, name_prefix=folder) for folder in ("there", "here"))
     old.best, new.best = "there/best.zip", "here/best.zip"
     carry(old, new)
     assert (new.save_path, new.name_prefix, new.best) == ("here", "here", "here/best.zip")
 
 
-def test_arguments_of_inherited_constructors_are_known() -> None:
+def test_arguments_of_inherited_constructors_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
     class Named(sb3.CheckpointCallback):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)

@@ -1,14 +1,22 @@
 """Which checkpoint of a folder goes on: the last that is sound, and none silently in the place of a newer one."""
 
 import io
+import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sb3_ppo_scratch.checkpoints import checkpoint_file
 from sb3_ppo_scratch.checkpoints.checkpoint_file import CheckpointError, pack
-from sb3_ppo_scratch.checkpoints.folder import checkpoint_path, list_checkpoints, newest_checkpoint
+from sb3_ppo_scratch.checkpoints.folder import (
+    FAULT_PREFIX,
+    PREFIX,
+    checkpoint_path,
+    list_checkpoints,
+    newest_checkpoint,
+)
 from sb3_ppo_scratch.errors import ArgumentError
 
 
@@ -49,6 +57,25 @@ def test_a_damaged_one_is_named_and_the_one_before_it_goes_on(keep: int, tmp_pat
     newer.write_bytes(newer.read_bytes()[:keep])
     with pytest.warns(UserWarning, match=r"rl_model_2000_steps\.zip: .*; the one before it is looked for"):
         assert newest_checkpoint(tmp_path) == (older, {"step": 1000})
+
+
+def test_after_a_fault_its_checkpoint_goes_on_not_that_of_the_same_step_which_would_repeat_it(tmp_path: Path) -> None:
+    paths = write_checkpoints(tmp_path, 100, 196, 98)
+    fault = checkpoint_path(tmp_path, 196, FAULT_PREFIX)
+    fault.write_bytes(pack(a_model(), {"fault": True}))
+    assert newest_checkpoint(tmp_path) == (fault, {"fault": True})
+    (later,) = write_checkpoints(tmp_path, 198)
+    assert list_checkpoints(tmp_path, PREFIX, FAULT_PREFIX) == [later, fault, paths[1], paths[0], paths[2]]
+
+
+@pytest.mark.parametrize(
+    "make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")], ids=["folder", "pipe", "dangling link"]
+)
+def test_what_is_no_file_is_named_and_the_one_before_it_goes_on(make: Callable[[Path], None], tmp_path: Path) -> None:
+    (path,) = write_checkpoints(tmp_path, 1000)
+    make(checkpoint_path(tmp_path, 99999))
+    with pytest.warns(UserWarning, match=r"no checkpoint file .*rl_model_99999_steps\.zip; the one before it"):
+        assert newest_checkpoint(tmp_path) == (path, {"step": 1000})
 
 
 def test_where_all_are_damaged_all_are_named(tmp_path: Path) -> None:

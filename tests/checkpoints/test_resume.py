@@ -62,11 +62,15 @@ class LogKept(KVWriter):
 
 
 class SaveAt(BaseCallback):
-    """Asks for a checkpoint at one step, and counts them all."""
+    """Asks for a checkpoint at one step, 0 for as training starts, and counts them all."""
 
     def __init__(self, at: int, path: Path | None) -> None:
         super().__init__()
         self.at, self.path = at, path
+
+    def _on_training_start(self) -> None:
+        if self.at == 0 and self.path is not None:
+            self.model.save_checkpoint(self.path)
 
     def _on_step(self) -> bool:
         if self.n_calls == self.at and self.path is not None:
@@ -111,7 +115,7 @@ def cart_poles(vec_env: type[VecEnv] = DummyVecEnv, **arguments: Any) -> VecEnv:
     return make_vec_env("CartPole-v1", N_ENVS, seed=5, vec_env_cls=vec_env, **arguments)
 
 
-@pytest.mark.parametrize("at", [1, 15, 16, 17, 40])
+@pytest.mark.parametrize("at", [0, 1, 15, 16, 17, 40])
 def test_wherever_in_a_rollout_it_stops(at: int, tmp_path: Path) -> None:
     assert_resumes(cart_poles, tmp_path / "run.zip", at=at)
 
@@ -191,7 +195,7 @@ def landers(env_id: str = "LunarLander-v3") -> VecEnv:
     return make_vec_env(env_id, N_ENVS, seed=5, env_kwargs={"render_mode": None})
 
 
-@pytest.mark.parametrize("at", [15, 16, 20])
+@pytest.mark.parametrize("at", [0, 15, 16, 20])
 @pytest.mark.parametrize(
     "arguments",
     [{}, {"n_episodes": 4}, {"timeout_bootstrap": False}, {"normalize_observations": True}],
@@ -628,6 +632,21 @@ def test_a_checkpoint_that_is_asked_for_at_the_end_of_training_is_written(tmp_pa
     model = small_model().learn(TOTAL, callback=SaveAtEnd())
     loaded = PPOScratch.load_checkpoint(tmp_path / "end.zip", env=cart_poles(), device="cpu")
     assert_same_end(loaded.resume(SaveAtEnd()), model)
+
+
+def test_if_a_callback_raises_as_training_starts_there_is_no_run(tmp_path: Path) -> None:
+    class Failing(SaveAt):
+        def _on_training_start(self) -> None:
+            super()._on_training_start()
+            raise LookupError("no licence")
+
+    model = small_model()
+    with pytest.raises(LookupError, match="no licence"):
+        model.learn(TOTAL, callback=Failing(0, tmp_path / "run.zip"))
+    with pytest.raises(ValueError, match="there is no run to write yet"):
+        model.save_checkpoint(tmp_path / "run.zip")
+    model.learn(TOTAL)
+    assert not list(tmp_path.iterdir())
 
 
 def test_checkpoints_of_the_same_step_are_one(tmp_path: Path) -> None:

@@ -2082,6 +2082,12 @@ RELIABILITY = [
         "resumable_run",
         (RESUME,),
         (
+            "no-run-as-training-starts",
+            "a callback cannot ask for a checkpoint as training starts",
+            "        self._callback, self._is_learning = callback, True\n",
+            "",
+        ),
+        (
             "cut-episodes-worth-nothing",
             "what would have followed an episode that a checkpoint cuts counts nothing",
             "values * (self.gamma if bootstraps else 0.0)",
@@ -2142,8 +2148,30 @@ RELIABILITY = [
         (
             "newer-format-taken-for-damage",
             "an older checkpoint goes on in the place of one of a newer format",
+            "except (DamagedCheckpointError, OSError) as",
+            "except (CheckpointError, OSError) as",
+        ),
+        (
+            "fault-repeated-for-ever",
+            "a run goes on before a fault, not after it, where both checkpoints are of one step",
+            "match[1] == FAULT_PREFIX, path)",
+            "match[1] != FAULT_PREFIX, path)",
+        ),
+        (
+            "no-file-blocks-resume",
+            "a folder with a checkpoint's name keeps a run from going on",
+            "except (DamagedCheckpointError, OSError) as",
             "except DamagedCheckpointError as",
-            "except CheckpointError as",
+        ),
+    ),
+    *mistakes_in(
+        "zoo.resume_option",
+        ("tests/zoo/test_resume_option.py",),
+        (
+            "interrupted-run-looks-finished",
+            "`train` saves a final model of a run that an interrupt has ended",
+            "        learner.check_finished()\n",
+            "",
         ),
     ),
     *mistakes_in(

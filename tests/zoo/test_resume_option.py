@@ -24,7 +24,7 @@ from sb3_ppo_scratch.checkpoints.folder import list_checkpoints, newest_checkpoi
 from sb3_ppo_scratch.zoo.folder_lock import locked
 from sb3_ppo_scratch.zoo.plain_yaml import read_plain_yaml
 from sb3_ppo_scratch.zoo.resume_option import RECORD, cut_monitor_files, take_resume
-from sb3_ppo_scratch.zoo.stopping import STOPPED
+from sb3_ppo_scratch.zoo.stopping import STOPPED, stopping_cleanly
 from tests.comparison import compare_runs
 from tests.zoo.processes import start_python
 
@@ -103,6 +103,64 @@ def test_ctrl_c_reaches_all_processes_and_yet_completes_the_step(
     assert train_until(run, "CartPole-v1", number, *few, send=send) == STOPPED
     assert newest_checkpoint(run)[1]["counters"]["num_timesteps"] >= 2000
     assert not (run / "CartPole-v1.zip").exists()
+
+
+def send_twice_at(call: int, number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let both signals come within one step."""
+    step, calls = CartPoleEnv.step, []
+
+    def slow_step(self: CartPoleEnv, action: Any) -> Any:
+        calls.append(0)
+        if len(calls) == call:
+            signal.raise_signal(number)
+            signal.raise_signal(number)
+        return step(self, action)
+
+    monkeypatch.setattr(CartPoleEnv, "step", slow_step)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_second_signal_ends_a_run_at_once_and_it_does_not_look_finished(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as slow:
+        send_twice_at(700, number, slow)
+        with pytest.raises(SystemExit, match=f"^{128 + number}$"):
+            train("CartPole-v1", "--eval-freq", "-1", "--save-freq", "512", "-n", "1024")
+    run = Path("logs", "ppo_scratch", "CartPole-v1_1")
+    assert not (run / "CartPole-v1.zip").exists()
+    assert "Saving to" not in capsys.readouterr().out
+    assert main(["train", "--resume", str(run)]) == 0
+    assert PPOScratch.load(run / "CartPole-v1.zip").num_timesteps == 1024
+
+
+def test_a_second_signal_after_the_checkpoint_changes_nothing(tmp_path: Path) -> None:
+    model = PPOScratch("MlpPolicy", "CartPole-v1", n_steps=64, seed=1)
+
+    def learn() -> None:
+        with stopping_cleanly(model, tmp_path):
+            try:
+                model.learn(64, callback=lambda *_: signal.raise_signal(signal.SIGTERM) is None)
+            finally:
+                signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(SystemExit, match=f"^{STOPPED}$"):
+        learn()
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["rl_model_1_steps.zip"]
+
+
+def test_an_interrupt_of_the_environments_own_is_not_the_end_of_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step(*_: Any) -> Any:
+        raise KeyboardInterrupt("of its own")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(CartPoleEnv, "step", step)
+    with pytest.raises(KeyboardInterrupt, match="of its own"):
+        train("CartPole-v1", "--eval-freq", "-1")
+    assert not Path("logs", "ppo_scratch", "CartPole-v1_1", "CartPole-v1.zip").exists()
 
 
 def test_files_saved_during_a_run_continue_it_and_others_do_not(
