@@ -11,7 +11,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from stable_baselines3.common.vec_env import SubprocVecEnv
+
 from sb3_ppo_scratch.checkpoints.folder import checkpoint_path
+from sb3_ppo_scratch.vec_env.faults import end_workers
 
 STOPPED = 75
 """Exit status of a run that a signal has stopped and that can go on (`EX_TEMPFAIL`: try again later)."""
@@ -52,8 +55,12 @@ def stopping_cleanly(model: Any, folder: Path) -> Iterator[None]:
 
     def note(number: int, _frame: FrameType | None) -> None:
         nonlocal has_come
+        if has_stopped:
+            raise SystemExit(STOPPED)
         if has_come:
-            raise SystemExit(STOPPED if has_stopped else SIGNALLED + number)
+            if isinstance(model.env.unwrapped, SubprocVecEnv):
+                end_workers(model.env.unwrapped)  # its `close` would wait for the step
+            raise SystemExit(SIGNALLED + number)
         has_come = True
         model.do_between_steps(stop)
 

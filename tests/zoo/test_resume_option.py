@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 from gymnasium.envs.classic_control import CartPoleEnv
 from stable_baselines3 import PPO
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
 from sb3_ppo_scratch import PPOScratch
 from sb3_ppo_scratch.__main__ import main
@@ -148,6 +150,27 @@ def test_a_second_signal_after_the_checkpoint_changes_nothing(tmp_path: Path) ->
     with pytest.raises(SystemExit, match=f"^{STOPPED}$"):
         learn()
     assert [path.name for path in list_checkpoints(tmp_path)] == ["rl_model_1_steps.zip"]
+
+
+def test_a_second_signal_waits_for_no_step_of_other_processes(tmp_path: Path) -> None:
+    env = make_vec_env("CartPole-v1", 1, vec_env_cls=SubprocVecEnv, vec_env_kwargs={"start_method": "fork"})
+    model = PPOScratch("MlpPolicy", env, n_steps=64, seed=1)
+
+    def hang(*_: Any) -> bool:
+        env.step_async(np.zeros(1, dtype=int))
+        env.remotes[0].recv()  # the answer, for which `close` would wait
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        return True
+
+    def learn() -> None:
+        with stopping_cleanly(model, tmp_path):
+            model.learn(64, callback=hang)
+
+    with pytest.raises(SystemExit, match=f"^{128 + signal.SIGTERM}$"):
+        learn()
+    assert not env.processes[0].is_alive()
+    env.close()
 
 
 def test_an_interrupt_of_the_environments_own_is_not_the_end_of_training(
