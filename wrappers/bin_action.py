@@ -290,7 +290,7 @@ def _spread(count: int, low: np.number[Any], high: np.number[Any]) -> Atoms:
     # The same weights forwards and backwards, so that a symmetric range gives exactly antisymmetric atoms and an exact
     # 0 (np.linspace does not), and no overflow of high - low.
     atoms: Atoms = low.astype(wide) * weights[::-1] + high.astype(wide) * weights
-    return atoms.astype(low.dtype)
+    return np.clip(atoms.astype(low.dtype), low, high)  # a sum may be rounded beyond the bound
 
 
 def _count_combinations(n_bins: NDArray[np.int64]) -> int:

@@ -265,6 +265,9 @@ def test_space_that_cannot_be_binned_raises(space, error, message):
 
 
 def test_count_too_fine_for_the_dtype_raises():
+    narrowest = Box(-3.25, np.nextafter(-3.25, 0.0), (1,), np.float64)
+    with pytest.raises(ValueError, match=r"bins\[0\]=7 must give strictly ascending.*float64"):
+        BinAction(with_space(narrowest), 7)
     with pytest.raises(ValueError, match=r"bins\[0\]=5000 must give strictly ascending.*float16"):
         BinAction(box(1.0, 2.0, (1,), np.float16), 5000)
 
