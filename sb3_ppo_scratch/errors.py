@@ -58,6 +58,12 @@ class NotFiniteError(TrainingFaultError, ValueError):
         super().__init__(f"{subject} is NaN or infinite")
 
 
+_AS_IN_EVERY_ERROR = {
+    name: vars(BaseException)[name] for name in ("args", "__setattr__", "__delattr__", "__getattribute__", "__repr__")
+}
+"""What an error's own type may have changed: frozen dataclasses, for one, take no attributes, not even a traceback."""
+
+
 class EnvironmentFaultError(TrainingFaultError, RuntimeError):
     """An environment has raised, hung, or returned what it must not.
 
@@ -71,30 +77,57 @@ class EnvironmentFaultError(TrainingFaultError, RuntimeError):
         super().__init__(message)
 
     @classmethod
-    def of(cls, error: Exception, message: str, env_index: int | None) -> "EnvironmentFaultError":
+    def of(cls, error: BaseException, message: str, env_index: int | None) -> "EnvironmentFaultError":
         """Make an error that is of another's type, too, so that `except` clauses for that still work.
 
         Args:
-            error: The other, with its attributes.
+            error: The other. Its attributes are the new one's, too, but for those that this class has itself.
             message: What has happened.
             env_index: The environment's number; None: unknown.
 
         Returns:
-            The error; a plain one where Python cannot combine the types.
+            The error; a plain one where the types cannot be combined, and for what ends a process, as SystemExit does.
         """
+        if not isinstance(error, Exception):
+            return cls(message, env_index)
         both: Any
         try:
-            both = type(cls.__name__, (cls, type(error)), {"__module__": cls.__module__})
+            both = type(cls.__name__, (cls, type(error)), {"__module__": cls.__module__, **_AS_IN_EVERY_ERROR})
             fault = type(error).__new__(both, message)
-        except TypeError:
+            own = {name: value for name, value in vars(error).items() if not hasattr(cls, name)}
+            vars(fault).update(own, env_index=env_index)
+            fault.args = (message,)
+        except Exception:  # noqa: BLE001 # whatever a foreign type raises when another inherits from it
             return cls(message, env_index)
-        vars(fault).update(vars(error), env_index=env_index)
-        fault.args = (message,)
         named: EnvironmentFaultError = fault
         return named
 
     def __reduce__(self) -> tuple[Any, ...]:
         return EnvironmentFaultError, (str(self), self.env_index)
+
+
+def describe_error(error: BaseException, most: int = 200) -> str:
+    r"""Write an error down in one short line.
+
+    Args:
+        error: Any error, also one that cannot be turned into text.
+        most: Characters of its text.
+
+    Returns:
+        Its type, and its text's first line, cut.
+
+    Example:
+        >>> describe_error(ValueError("the first line\nthe second")), describe_error(SystemExit())
+        ('ValueError: the first line ...', 'SystemExit')
+    """
+    name = type(error).__name__
+    try:
+        first, *others = str(error).strip().splitlines() or [""]
+    except Exception:  # noqa: BLE001 # whatever a foreign error's `str` raises
+        return f"{name} (its text cannot be read)"
+    if others or len(first) > most:
+        first = f"{first[:most]} ..."
+    return f"{name}: {first}" if first else name
 
 
 def check_known_names(names: Iterable[str], known: Iterable[str], *, where: str) -> None:

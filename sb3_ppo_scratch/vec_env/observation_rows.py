@@ -44,15 +44,23 @@ class ObservationRows:
             EnvironmentFaultError: If it does not fit; the message names the environment and what it returned.
         """
         for key, rows, shape, dtype in self._parts:
-            part = observation if key is None else _part(observation, key, index)
+            part = observation if key is None else part_of(observation, key, index)
             # Nearly always an array of the very type that the space has.
             if getattr(part, "shape", None) != shape or part.dtype is not dtype:
                 check_fits(part, shape, dtype, index=index, key=key)
             rows[index] = part
 
 
-def _part(observation: Any, key: Hashable, index: int) -> Any:
+def part_of(observation: Any, key: Hashable, index: int) -> Any:
     """Take a part out of a Dict space's observation.
+
+    Args:
+        observation: What an environment has returned.
+        key: The part.
+        index: The environment's number.
+
+    Returns:
+        The part.
 
     Raises:
         EnvironmentFaultError: If there is none.
@@ -80,10 +88,7 @@ def check_fits(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], *, inde
     Raises:
         EnvironmentFaultError: If it has another shape, or its type cannot be turned into the space's.
     """
-    try:
-        array = np.asarray(value)
-    except ValueError:  # lists of different lengths
-        array = np.asarray(value, dtype=object)
+    array = _as_array(value)
     if array.shape == shape and keeps_its_numbers(array, dtype):
         return
     part = "" if key is None else f" part {key!r}"
@@ -92,6 +97,18 @@ def check_fits(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], *, inde
         f"space has {shape} and {dtype}: {shorten(value)}",
         index,
     )
+
+
+def _as_array(value: Any) -> npt.NDArray[Any]:
+    """Turn anything into an array, if need be one of objects."""
+    try:
+        return np.asarray(value)
+    except ValueError:  # lists of different lengths
+        return np.asarray(value, dtype=object)
+    except Exception:  # noqa: BLE001 # whatever a foreign object raises
+        array = np.empty((), dtype=object)
+        array[()] = value
+        return array
 
 
 def keeps_its_numbers(array: npt.NDArray[Any], dtype: np.dtype[Any]) -> bool:
@@ -104,12 +121,25 @@ def keeps_its_numbers(array: npt.NDArray[Any], dtype: np.dtype[Any]) -> bool:
     Returns:
         Whether they are.
     """
-    if np.can_cast(array.dtype, dtype, "same_kind"):
+    if is_kept_by_type(array.dtype, dtype):
         return True
     if array.dtype.kind not in "biuf":
         return False
     with np.errstate(invalid="ignore"):
         return bool(np.array_equal(array.astype(dtype), array))
+
+
+def is_kept_by_type(dtype: np.dtype[Any], other: np.dtype[Any]) -> bool:
+    """Tell whether all numbers of one type are the same in another, but for a float's rounding.
+
+    Args:
+        dtype: The one.
+        other: The other.
+
+    Returns:
+        Whether they are.
+    """
+    return np.can_cast(dtype, other, "same_kind" if other.kind in "fc" else "safe")
 
 
 def shorten(value: Any, most: int = 200) -> str:
@@ -120,7 +150,10 @@ def shorten(value: Any, most: int = 200) -> str:
         most: Characters.
 
     Returns:
-        Its `repr`, cut.
+        Its `repr`, cut; its type, if that has none.
     """
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # noqa: BLE001 # whatever a foreign object's `repr` raises
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= most else f"{text[:most]} ..."

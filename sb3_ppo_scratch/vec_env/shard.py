@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from sb3_ppo_scratch.vec_env.observation_rows import ObservationRows
 from sb3_ppo_scratch.vec_env.step_arrays import RAW_KINDS, StepArrays
+from sb3_ppo_scratch.vec_env.step_values import CheckedEnds, CheckedRewards
 from sb3_ppo_scratch.wrappers.scale_reward import RAW_REWARD_KEY
 
 Environment = gym.Env[Any, Any]
@@ -49,6 +50,7 @@ class Shard:
         self.rows = slice(start, start + len(environments))
         self.progress = arrays.progress[worker : worker + 1]
         self._observation_rows = ObservationRows(arrays.observations)
+        self._rewards, self._dones = arrays.rewards.view(CheckedRewards), arrays.dones.view(CheckedEnds)
 
     @property
     def current(self) -> int:
@@ -73,19 +75,22 @@ class Shard:
 
         Returns:
             What the shared arrays do not hold: most steps of most environments say nothing more.
+
+        Raises:
+            EnvironmentFaultError: If an observation does not fit, a reward is no number or an end no bool.
         """
         extras = []
         arrays, progress = self.arrays, self.progress
-        rewards, dones, cut_offs = arrays.rewards, arrays.dones, arrays.cut_offs
+        rewards, dones, cut_offs = self._rewards, self._dones, arrays.cut_offs
         arrays.raw_kinds[self.rows] = 0
         for index, (environment, action) in enumerate(zip(self.environments, actions, strict=True), self.start):
             progress[0] = index
             observation, reward, terminated, truncated, info = environment.step(action)
             rewards[index] = reward
-            cut_off = truncated and not terminated
-            dones[index], cut_offs[index] = terminated or truncated, cut_off
+            ended, cut_off = terminated or truncated, truncated and not terminated
+            dones[index], cut_offs[index] = ended, cut_off
             reset_info = None
-            if terminated or truncated:
+            if ended:
                 info["terminal_observation"] = observation
                 observation, reset_info = environment.reset()
             if info and not self._share_raw_reward(index, info):

@@ -39,6 +39,8 @@ EXACT_KL = "tests/updates/test_exact_kl.py"
 AUTOGRAD = "tests/updates/test_autograd.py"
 ADVANTAGES = "tests/test_advantages.py"
 FAULTS = "tests/vec_env/test_faults.py"
+CHECKED_RESULTS = "tests/vec_env/test_checked_results.py"
+ENVIRONMENT_ERRORS = "tests/vec_env/test_environment_errors.py"
 NORMALIZER = "tests/test_observation_normalizer.py"
 ZIP = "tests/test_zip_compatibility.py"
 REGISTER = "tests/zoo/test_register.py"
@@ -2312,9 +2314,25 @@ ENVIRONMENT_FAULTS = [
         ("last-environment-named", "no environment is named", 'frame.f_locals.get("env_idx")', "None"),
     ),
     *mistakes_in(
-        "vec_env.guard",
-        (FAULTS,),
-        ("observations-left-checked", "environments stay changed", 'vars(inner).pop("_save_obs", None)', "pass"),
+        "vec_env.checked_results",
+        (FAULTS, CHECKED_RESULTS),
+        ("observations-left-checked", "environments stay changed", "attributes.pop(name, None)", "pass"),
+        (
+            "other-types-stacked",
+            "observations of another type are stacked",
+            " or not is_kept_by_type(stacked.dtype, dtype)",
+            "",
+        ),
+    ),
+    *mistakes_in(
+        "vec_env.step_values",
+        (FAULTS, CHECKED_RESULTS),
+        (
+            "text-is-a-number",
+            "text is taken for a number",
+            'if not hasattr(type(value), "__float__"):',
+            "if False:",
+        ),
     ),
     *mistakes_in(
         "vec_env.bad_reward",
@@ -2328,14 +2346,20 @@ ENVIRONMENT_FAULTS = [
     ),
     *mistakes_in(
         "errors",
-        (FAULTS,),
+        (FAULTS, ENVIRONMENT_ERRORS),
         (
             "own-type-lost",
             "the type of an environment's error is lost",
             "type(cls.__name__, (cls, type(error))",
             "type(cls.__name__, (cls,)",
         ),
-        ("own-attributes-lost", "its attributes are lost", "vars(error), env_index", "{}, env_index"),
+        (
+            "own-attributes-first",
+            "an environment's attributes take the place of the error's own",
+            " if not hasattr(cls, name)",
+            "",
+        ),
+        ("own-attributes-lost", "its attributes are lost", "update(own, env_index", "update({}, env_index"),
     ),
 ]
 UNTRUSTED_FILES = [
