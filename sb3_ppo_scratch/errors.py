@@ -106,30 +106,6 @@ class EnvironmentFaultError(TrainingFaultError, RuntimeError):
         return EnvironmentFaultError, (str(self), self.env_index)
 
 
-def describe_error(error: BaseException, most: int = 200) -> str:
-    r"""Write an error down in one short line.
-
-    Args:
-        error: Any error, also one that cannot be turned into text.
-        most: Characters of its text.
-
-    Returns:
-        Its type, and its text's first line, cut.
-
-    Example:
-        >>> describe_error(ValueError("the first line\nthe second")), describe_error(SystemExit())
-        ('ValueError: the first line ...', 'SystemExit')
-    """
-    name = type(error).__name__
-    try:
-        first, *others = str(error).strip().splitlines() or [""]
-    except Exception:  # noqa: BLE001 # whatever a foreign error's `str` raises
-        return f"{name} (its text cannot be read)"
-    if others or len(first) > most:
-        first = f"{first[:most]} ..."
-    return f"{name}: {first}" if first else name
-
-
 def check_known_names(names: Iterable[str], known: Iterable[str], *, where: str) -> None:
     """Refuse names that nothing would read.
 

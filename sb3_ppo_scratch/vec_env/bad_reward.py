@@ -6,7 +6,7 @@ What is here: that. What is not: naming the environment (`faults.py`, `worker.py
 
 import traceback
 
-from sb3_ppo_scratch.vec_env.observation_rows import shorten
+from sb3_ppo_scratch.short_texts import shorten
 from sb3_ppo_scratch.vec_env.step_values import is_number
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
-from sb3_ppo_scratch.errors import EnvironmentFaultError, describe_error
+from sb3_ppo_scratch.errors import EnvironmentFaultError
+from sb3_ppo_scratch.short_texts import describe_error
 from sb3_ppo_scratch.vec_env.bad_reward import find_bad_reward
 from sb3_ppo_scratch.vec_env.checked_results import check_results
 from sb3_ppo_scratch.vec_env.remote_errors import WorkerError, describe_exit

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sb3_ppo_scratch.errors import EnvironmentFaultError
+from sb3_ppo_scratch.short_texts import shorten
 
 
 class Part(NamedTuple):
@@ -140,20 +141,3 @@ def is_kept_by_type(dtype: np.dtype[Any], other: np.dtype[Any]) -> bool:
         Whether they are.
     """
     return np.can_cast(dtype, other, "same_kind" if other.kind in "fc" else "safe")
-
-
-def shorten(value: Any, most: int = 200) -> str:
-    """Write a value down in one short line.
-
-    Args:
-        value: Anything.
-        most: Characters.
-
-    Returns:
-        Its `repr`, cut; its type, if that has none.
-    """
-    try:
-        text = " ".join(repr(value).split())
-    except Exception:  # noqa: BLE001 # whatever a foreign object's `repr` raises
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= most else f"{text[:most]} ..."

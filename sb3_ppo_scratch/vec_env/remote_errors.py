@@ -10,7 +10,7 @@ import traceback
 from dataclasses import dataclass
 from typing import NoReturn
 
-from sb3_ppo_scratch.errors import describe_error
+from sb3_ppo_scratch.short_texts import describe_error
 
 
 class WorkerError(RuntimeError):

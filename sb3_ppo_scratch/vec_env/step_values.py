@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sb3_ppo_scratch.errors import EnvironmentFaultError
-from sb3_ppo_scratch.vec_env.observation_rows import shorten
+from sb3_ppo_scratch.short_texts import shorten
 
 USUAL_REWARDS = frozenset({float, int, bool, np.float32, np.float64})
 """Types of rewards that need no further look."""

@@ -21,7 +21,8 @@ from typing import Any
 import cloudpickle
 import gymnasium as gym
 
-from sb3_ppo_scratch.errors import EnvironmentFaultError, describe_error
+from sb3_ppo_scratch.errors import EnvironmentFaultError
+from sb3_ppo_scratch.short_texts import describe_error
 from sb3_ppo_scratch.vec_env.bad_reward import find_bad_reward
 from sb3_ppo_scratch.vec_env.remote_errors import RemoteError
 from sb3_ppo_scratch.vec_env.shard import Environment, Shard, build_environments

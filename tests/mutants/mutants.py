@@ -41,6 +41,7 @@ ADVANTAGES = "tests/test_advantages.py"
 FAULTS = "tests/vec_env/test_faults.py"
 CHECKED_RESULTS = "tests/vec_env/test_checked_results.py"
 ENVIRONMENT_ERRORS = "tests/vec_env/test_environment_errors.py"
+LAYER_ERRORS = "tests/checkpoints/test_layer_errors.py"
 NORMALIZER = "tests/test_observation_normalizer.py"
 ZIP = "tests/test_zip_compatibility.py"
 REGISTER = "tests/zoo/test_register.py"
@@ -2303,7 +2304,7 @@ ENVIRONMENT_FAULTS = [
     ),
     *mistakes_in(
         "vec_env.faults",
-        (FAULTS,),
+        (FAULTS, ENVIRONMENT_ERRORS),
         (
             "workers-not-ended",
             "workers of which one is lost are not ended",
@@ -2311,6 +2312,12 @@ ENVIRONMENT_FAULTS = [
             "",
         ),
         ("other-worker-named", "the last lost worker is named", "lost[0]} {describe", "lost[-1] - 1} {describe"),
+        (
+            "exits-not-named",
+            "an environment that calls sys.exit is not named",
+            "OF_ENVIRONMENTS = (Exception, SystemExit)",
+            "OF_ENVIRONMENTS = (Exception,)",
+        ),
         ("last-environment-named", "no environment is named", 'frame.f_locals.get("env_idx")', "None"),
     ),
     *mistakes_in(
@@ -2333,6 +2340,11 @@ ENVIRONMENT_FAULTS = [
             'if not hasattr(type(value), "__float__"):',
             "if False:",
         ),
+    ),
+    *mistakes_in(
+        "checkpoints.layer_states",
+        (LAYER_ERRORS,),
+        ("functions-kept", "what no checkpoint can hold is kept unnoticed", "if not is_state(own):", "if False:"),
     ),
     *mistakes_in(
         "vec_env.bad_reward",

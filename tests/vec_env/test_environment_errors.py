@@ -14,7 +14,8 @@ import pytest
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_ppo_scratch import PPOScratch
-from sb3_ppo_scratch.errors import EnvironmentFaultError, describe_error
+from sb3_ppo_scratch.errors import EnvironmentFaultError
+from sb3_ppo_scratch.short_texts import describe_error
 from sb3_ppo_scratch.vec_env import ShardedVecEnv
 from sb3_ppo_scratch.vec_env.guard import guarded
 from tests.vec_env.environments import RandomEnv, UnpicklableError
