@@ -2044,8 +2044,8 @@ RELIABILITY = [
         (
             "only-the-outermost-restored",
             "of several layers that say what they keep, only the outermost is asked to take it over",
-            '            layer.set_state(state["own"])\n',
-            '            layer.set_state(state["own"])\n            break\n',
+            '            write_own(layer_name(layer), layer.set_state, state["own"])\n',
+            '            write_own(layer_name(layer), layer.set_state, state["own"])\n            break\n',
         ),
         (
             "losses-not-said",
@@ -2061,8 +2061,8 @@ RELIABILITY = [
         (
             "vector-layers-not-restored",
             "VecNormalize and the like begin anew",
-            '    write_layers(vector_layers(env), state["vector_layers"]["states"])\n',
-            "",
+            'write_layers(vector_layers(env), state["vector_layers"]["states"])',
+            "pass",
         ),
         (
             "environments-generators-not-restored",
