@@ -51,8 +51,13 @@ def _checked_attributes(env: Any) -> dict[str, Any]:
             "buf_rews": env.buf_rews.view(CheckedRewards),
             "buf_dones": env.buf_dones.view(CheckedEnds),
         }
-    if isinstance(env, SubprocVecEnv) and type(env).step_wait is SubprocVecEnv.step_wait:
-        return {"step_wait": partial(_step_wait, env), "reset": partial(_reset, env)}
+    if isinstance(env, SubprocVecEnv):
+        ours = {"step_wait": _step_wait, "reset": _reset}
+        return {
+            name: partial(function, env)
+            for name, function in ours.items()
+            if getattr(type(env), name) is getattr(SubprocVecEnv, name)
+        }
     return {}
 
 

@@ -157,6 +157,20 @@ def test_results_of_subprocesses_are_those_of_sb3() -> None:
         env.close()
 
 
+class OwnReset(SubprocVecEnv):
+    """Resets in a way of its own."""
+
+    def reset(self) -> Any:
+        return super().reset() + 1
+
+
+def test_what_a_subclass_does_itself_is_left_to_it() -> None:
+    env = OwnReset([Bytes], start_method="fork")
+    with faults_named(env):
+        assert env.reset().tolist() == [[1, 1]]
+    env.close()
+
+
 def assert_equal(one: Any, other: Any) -> None:
     """Compare arrays, dicts of arrays or infos."""
     if isinstance(one, dict):
