@@ -58,6 +58,12 @@ class NotFiniteError(TrainingFaultError, ValueError):
         super().__init__(f"{subject} is NaN or infinite")
 
 
+_AS_IN_EVERY_ERROR = {
+    name: vars(BaseException)[name] for name in ("args", "__setattr__", "__delattr__", "__getattribute__", "__repr__")
+}
+"""What an error's own type may have changed: frozen dataclasses, for one, take no attributes, not even a traceback."""
+
+
 class EnvironmentFaultError(TrainingFaultError, RuntimeError):
     """An environment has raised, hung, or returned what it must not.
 
@@ -71,25 +77,28 @@ class EnvironmentFaultError(TrainingFaultError, RuntimeError):
         super().__init__(message)
 
     @classmethod
-    def of(cls, error: Exception, message: str, env_index: int | None) -> "EnvironmentFaultError":
+    def of(cls, error: BaseException, message: str, env_index: int | None) -> "EnvironmentFaultError":
         """Make an error that is of another's type, too, so that `except` clauses for that still work.
 
         Args:
-            error: The other, with its attributes.
+            error: The other. Its attributes are the new one's, too, but for those that this class has itself.
             message: What has happened.
             env_index: The environment's number; None: unknown.
 
         Returns:
-            The error; a plain one where Python cannot combine the types.
+            The error; a plain one where the types cannot be combined, and for what ends a process, as SystemExit does.
         """
+        if not isinstance(error, Exception):
+            return cls(message, env_index)
         both: Any
         try:
-            both = type(cls.__name__, (cls, type(error)), {"__module__": cls.__module__})
+            both = type(cls.__name__, (cls, type(error)), {"__module__": cls.__module__, **_AS_IN_EVERY_ERROR})
             fault = type(error).__new__(both, message)
-        except TypeError:
+            own = {name: value for name, value in vars(error).items() if not hasattr(cls, name)}
+            vars(fault).update(own, env_index=env_index)
+            fault.args = (message,)
+        except Exception:  # noqa: BLE001 # whatever a foreign type raises when another inherits from it
             return cls(message, env_index)
-        vars(fault).update(vars(error), env_index=env_index)
-        fault.args = (message,)
         named: EnvironmentFaultError = fault
         return named
 

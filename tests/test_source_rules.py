@@ -120,7 +120,7 @@ FLOORS = [
         "hyperparams",
     ],
     ["zip_members", "safe_writing", "value_checks", "space_checks"],
-    ["errors", "devices"],
+    ["errors", "devices", "short_texts"],
 ]
 """Files and folders from the top floor down; each imports only from floors below it (docs/decisions.md)."""
 

@@ -7,7 +7,9 @@ becomes of an episode that is cut because its environment cannot be read (`run_s
 
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
@@ -15,6 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_ppo_scratch.checkpoints.layer_states import (
     METHODS,
+    LayerStateError,
     Survey,
     has_own,
     let_episode_end,
@@ -22,16 +25,18 @@ from sb3_ppo_scratch.checkpoints.layer_states import (
     name_with_own,
     read_environment,
     read_layers,
+    read_own,
     survey_environment,
     survey_layers,
     vector_layers,
     write_environment,
     write_layers,
+    write_own,
 )
 from sb3_ppo_scratch.checkpoints.random_states import read_states_elsewhere, write_states_elsewhere
 from sb3_ppo_scratch.checkpoints.reach import NO_SUCH_QUESTION, call_with_environment
 from sb3_ppo_scratch.checkpoints.state_tree import State, is_state
-from sb3_ppo_scratch.errors import ArgumentError
+from sb3_ppo_scratch.errors import ArgumentError, EnvironmentFaultError
 
 GENERATOR = "np_random"
 BARE = "environment in no wrapper"
@@ -116,10 +121,15 @@ def read_environments(env: VecEnv) -> State:
 
     Returns:
         Their state. Parts of it are the environments' own: it is to be written before they go on.
+
+    Raises:
+        EnvironmentFaultError: If one's `get_state` fails, or returns what no checkpoint can hold.
     """
     surveys = _survey(env)
+    with _layers_named():
+        around = read_layers(vector_layers(env))
     return {
-        "vector_layers": {"layers": surveys[0].layers, "states": read_layers(vector_layers(env))},
+        "vector_layers": {"layers": surveys[0].layers, "states": around},
         "environments": [
             {"layers": each.layers, "states": _read_one(env, index, each.layers)}
             for index, each in enumerate(surveys[1:])
@@ -165,6 +175,7 @@ def write_environments(env: VecEnv, state: State, name: str = "`env`") -> None:
 
     Raises:
         OtherEnvironmentsError: If they are made of other layers, or are not as many; nothing has been written then.
+        EnvironmentFaultError: If one's `set_state` fails.
     """
     _check_made_alike([each.layers for each in _survey(env)], state, name)
     _reset(env)  # so that all is set up, and no other seed waits
@@ -173,7 +184,8 @@ def write_environments(env: VecEnv, state: State, name: str = "`env`") -> None:
     env.unwrapped._seeds = list(state["seeds"])
     for index, each in enumerate(state["environments"] or ()):
         _write_one(env, index, each["layers"], each["states"])
-    write_layers(vector_layers(env), state["vector_layers"]["states"])
+    with _layers_named():
+        write_layers(vector_layers(env), state["vector_layers"]["states"])
     for index, each in enumerate(state.get("processes") or ()):  # last: all else may draw from these generators
         if each is not None:
             call_with_environment(env, index, write_states_elsewhere, each)
@@ -271,19 +283,43 @@ def _has_own(env: VecEnv) -> bool:
         return False
 
 
+@contextmanager
+def _layers_named(index: int | None = None) -> Iterator[None]:
+    """Say of what is wrong with a layer in which environment it is; None: it is around all of them.
+
+    Raises:
+        EnvironmentFaultError: If something is wrong.
+    """
+    try:
+        yield
+    except LayerStateError as error:
+        where = "around the environments" if index is None else f"environment {index}"
+        raise EnvironmentFaultError(f"{where}: {error}", index) from error
+
+
 def _read_one(env: VecEnv, index: int, layers: list[str]) -> list[State]:
     """Read the layers of one environment."""
-    if layers == [BARE_WITH_OWN]:
-        return [{"attributes": {}, "own": own} for own in env.env_method(METHODS[0], indices=index)]
-    return call_with_environment(env, index, read_environment) or []
+    with _layers_named(index):
+        if layers == [BARE_WITH_OWN]:
+            own = read_own(BARE, lambda: env.env_method(METHODS[0], indices=index)[0])
+            return [{"attributes": {}, "own": own}]
+        return _checked(call_with_environment(env, index, read_environment)) or []
 
 
 def _write_one(env: VecEnv, index: int, layers: list[str], states: list[State]) -> None:
     """Write the layers of one environment."""
-    if layers == [BARE_WITH_OWN]:
-        env.env_method(METHODS[1], states[0]["own"], indices=index)
-    else:
-        call_with_environment(env, index, write_environment, states)
+    with _layers_named(index):
+        if layers == [BARE_WITH_OWN]:
+            write_own(BARE, partial(env.env_method, METHODS[1], indices=index), states[0]["own"])
+        else:
+            _checked(call_with_environment(env, index, write_environment, states))
+
+
+def _checked(answer: Any) -> Any:
+    """Raise what an environment has answered if it is an error; errors cross to this process as answers."""
+    if isinstance(answer, LayerStateError):
+        raise answer
+    return answer
 
 
 def _list(names: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ they keep, each for itself. What is not: reaching environments (`reach.py`), and
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -20,11 +20,16 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecVideoReco
 from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 
 from sb3_ppo_scratch.checkpoints.known_layers import is_known, is_reset_wholly, kept_attributes, layer_name
-from sb3_ppo_scratch.checkpoints.state_tree import State
+from sb3_ppo_scratch.checkpoints.state_tree import State, is_state
+from sb3_ppo_scratch.short_texts import describe_error, shorten
 
 METHODS = ("get_state", "set_state")
 MOMENTS = ("mean", "var", "count")
 """What Gymnasium's and SB3's running moments hold."""
+
+
+class LayerStateError(RuntimeError):
+    """A layer has not said what it keeps, or not taken it; the message names the layer."""
 
 
 class Survey(NamedTuple):
@@ -134,14 +139,56 @@ def read_layers(layers: Sequence[Any]) -> list[State]:
     Returns:
         What each keeps, as far as that is known. Running statistics that hold NaN or infinity are left out, and begin
         anew where this is written: no number that follows would make them good again.
+
+    Raises:
+        LayerStateError: If a layer's `get_state` fails, or returns what no checkpoint can hold.
     """
     return [
         {
             "attributes": _read_attributes(layer),
-            "own": layer.get_state() if has_own(layer) else None,
+            "own": read_own(layer_name(layer), layer.get_state) if has_own(layer) else None,
         }
         for layer in layers
     ]
+
+
+def read_own(name: str, get_state: Callable[[], State]) -> State:
+    """Ask a layer what it keeps.
+
+    Args:
+        name: The layer's.
+        get_state: Its method.
+
+    Returns:
+        The answer.
+
+    Raises:
+        LayerStateError: If it raises an error, or returns what no checkpoint can hold.
+    """
+    try:
+        own = get_state()
+    except Exception as error:
+        raise LayerStateError(f"`{METHODS[0]}` of {name} raised {describe_error(error)}") from error
+    if not is_state(own):
+        raise LayerStateError(f"`{METHODS[0]}` of {name} returned what no checkpoint can hold: {shorten(own)}")
+    return own
+
+
+def write_own(name: str, set_state: Callable[[State], object], own: State) -> None:
+    """Give a layer what another has kept.
+
+    Args:
+        name: The layer's.
+        set_state: Its method.
+        own: What `read_own` has read.
+
+    Raises:
+        LayerStateError: If it raises an error.
+    """
+    try:
+        set_state(own)
+    except Exception as error:
+        raise LayerStateError(f"`{METHODS[1]}` of {name} raised {describe_error(error)}") from error
 
 
 def write_layers(layers: Sequence[Any], states: Sequence[State]) -> None:
@@ -150,13 +197,16 @@ def write_layers(layers: Sequence[Any], states: Sequence[State]) -> None:
     Args:
         layers: From the outside in.
         states: What `read_layers` has read of layers like these.
+
+    Raises:
+        LayerStateError: If a layer's `set_state` fails.
     """
     for layer, state in zip(layers, states, strict=True):
         for name in kept_attributes(layer):
             if name in state["attributes"]:
                 setattr(layer, name, _restored(getattr(layer, name), state["attributes"][name]))
         if has_own(layer):
-            layer.set_state(state["own"])
+            write_own(layer_name(layer), layer.set_state, state["own"])
         if isinstance(layer, RecordVideo | VecVideoRecorder):
             layer.recording, layer.recorded_frames = False, []
 
@@ -186,26 +236,36 @@ def survey_environment(environment: gym.Env[Any, Any]) -> Survey:
     return survey_layers(environment_layers(environment))
 
 
-def read_environment(environment: gym.Env[Any, Any]) -> list[State]:
-    """`read_layers` of an environment.
+def read_environment(environment: gym.Env[Any, Any]) -> list[State] | LayerStateError:
+    """`read_layers` of an environment, wherever it lives.
 
     Args:
         environment: With all its wrappers.
 
     Returns:
-        What each keeps.
+        What each keeps; or what has gone wrong, since raising would end a worker of SB3's.
     """
-    return read_layers(environment_layers(environment))
+    try:
+        return read_layers(environment_layers(environment))
+    except LayerStateError as error:
+        return error
 
 
-def write_environment(environment: gym.Env[Any, Any], states: Sequence[State]) -> None:
-    """`write_layers` of an environment.
+def write_environment(environment: gym.Env[Any, Any], states: Sequence[State]) -> LayerStateError | None:
+    """`write_layers` of an environment, wherever it lives.
 
     Args:
         environment: With all its wrappers.
         states: What `read_environment` has read.
+
+    Returns:
+        What has gone wrong; None: nothing.
     """
-    write_layers(environment_layers(environment), states)
+    try:
+        write_layers(environment_layers(environment), states)
+    except LayerStateError as error:
+        return error
+    return None
 
 
 def let_episode_end(environment: gym.Env[Any, Any]) -> None:

@@ -66,8 +66,10 @@ def _looked_at(normalizer: VecNormalize, passing_over: list[VecNormalize]) -> It
         # Clipping would make infinity look like a number, but leaves NaN.
         return with_others(observations, np.nan), with_others(rewards, np.nan), dones, infos
 
+    own = {name: value for name, value in vars(inner).items() if name == "step_wait"}
     inner.step_wait = look  # type: ignore[method-assign]
     try:
         yield
     finally:
-        vars(inner).pop("step_wait", None)
+        del inner.step_wait
+        vars(inner).update(own)

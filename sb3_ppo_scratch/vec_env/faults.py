@@ -4,6 +4,7 @@ What is here: finding out which it was, in SB3's vectorised environments and thi
 when one of them is lost. What is not: noticing (`guard.py`), and what is saved then (`resumable_run.py`).
 """
 
+import signal
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,13 +12,14 @@ from multiprocessing.connection import wait
 from types import CodeType, FrameType
 from typing import Any
 
-import numpy as np
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 from sb3_ppo_scratch.errors import EnvironmentFaultError
-from sb3_ppo_scratch.vec_env.bad_reward import describe_bad_reward, find_bad_reward
-from sb3_ppo_scratch.vec_env.observation_rows import check_fits
+from sb3_ppo_scratch.short_texts import describe_error
+from sb3_ppo_scratch.vec_env.bad_reward import find_bad_reward
+from sb3_ppo_scratch.vec_env.checked_results import check_results
 from sb3_ppo_scratch.vec_env.remote_errors import WorkerError, describe_exit
+from sb3_ppo_scratch.vec_env.step_values import describe_bad_reward
 
 EXIT_SECONDS = 2.0
 """How long a process may take to exit."""
@@ -30,6 +32,8 @@ def _code(function: Any) -> CodeType:
 
 IN_TURN = {_code(DummyVecEnv.step_wait), _code(DummyVecEnv.reset)}
 """Functions that go through environments in this process, and count them in `env_idx`."""
+OF_ENVIRONMENTS = (Exception, SystemExit)
+"""What environments may raise. `sys.exit` is what games call when their window is closed."""
 
 
 @contextmanager
@@ -45,16 +49,19 @@ def faults_named(env: VecEnv) -> Iterator[None]:
     Raises:
         EnvironmentFaultError: If one of them fails; also of the type of what it has raised. Other errors are left.
     """
+    undo = check_results(env)
     try:
         yield
-    except Exception as error:
+    except OF_ENVIRONMENTS as error:
         fault = name_fault(error, env)
-        if fault.env_index is None:
+        if fault is error or fault.env_index is None:
             raise
         raise fault from error
+    finally:
+        undo()
 
 
-def name_fault(error: Exception, env: VecEnv) -> EnvironmentFaultError:
+def name_fault(error: BaseException, env: VecEnv) -> EnvironmentFaultError:
     """Name the environment that an error comes from; workers of a `SubprocVecEnv` of which one is lost are ended.
 
     Args:
@@ -67,17 +74,33 @@ def name_fault(error: Exception, env: VecEnv) -> EnvironmentFaultError:
     if isinstance(error, EnvironmentFaultError):
         return error
     inner = env.unwrapped
-    if isinstance(inner, SubprocVecEnv):
+    if isinstance(inner, SubprocVecEnv) and isinstance(error, Exception):
         fault = _of_subprocesses(error, inner)
         if fault is not None:
             return fault
-    index = getattr(error.__cause__, "env_index", getattr(error, "env_index", None))
-    if index is None:
-        index = index_in(frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    index = _find_index(error)
     return EnvironmentFaultError.of(error, describe(error, index), index)
 
 
-def describe(error: Exception, index: int | None) -> str:
+def _find_index(error: BaseException) -> int | None:
+    """Find out which environment has raised an error; None: it is unknown, or it was none."""
+    for each in (error.__cause__, error):
+        if isinstance(each, WorkerError) and each.env_index is not None:
+            return each.env_index
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if isinstance(error, SystemExit) and _is_of_a_signal(frames):
+        return None
+    return index_in(frames)
+
+
+def _is_of_a_signal(frames: Iterable[FrameType]) -> bool:
+    """Tell whether one of several functions handles a signal, which may come while an environment steps."""
+    handlers = (signal.getsignal(number) for number in signal.valid_signals())
+    codes = {getattr(handler, "__code__", None) for handler in handlers}
+    return any(frame.f_code in codes for frame in frames)
+
+
+def describe(error: BaseException, index: int | None) -> str:
     """Say what an environment has done.
 
     Args:
@@ -88,13 +111,13 @@ def describe(error: Exception, index: int | None) -> str:
         A sentence without its full stop.
     """
     if isinstance(error, WorkerError):
-        return str(error)
-    what = f"{type(error).__name__}: {error}"
+        return str(error).splitlines()[0]
+    what = describe_error(error)
     if index is None:
         return f"stepping the environments raised {what}"
     reward = find_bad_reward(error)
     if reward:
-        return describe_bad_reward(index, reward, error)
+        return describe_bad_reward(index, reward, what)
     last = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)][-1:]
     if last and last[0] in IN_TURN:
         return f"environment {index} returned what a DummyVecEnv cannot take ({what})"
@@ -117,9 +140,9 @@ def index_in(frames: Iterable[FrameType]) -> int | None:
 
 
 def _of_subprocesses(error: Exception, env: SubprocVecEnv) -> EnvironmentFaultError | None:
-    """Name the environment whose process is lost, or whose observation has another shape than the space's."""
+    """Name the environment whose process is lost; None if none is."""
     if not env.waiting and not isinstance(error, EOFError | ConnectionError):
-        return _of_results(error, env)
+        return None
     ended = wait([process.sentinel for process in env.processes], EXIT_SECONDS)
     for process in env.processes:
         if process.sentinel in ended:
@@ -131,37 +154,6 @@ def _of_subprocesses(error: Exception, env: SubprocVecEnv) -> EnvironmentFaultEr
         return None
     message = f"the process of environment {lost[0]} {describe_exit(codes[0])}; what it printed may say why"
     return EnvironmentFaultError.of(error, message, lost[0])
-
-
-def _of_results(error: Exception, env: SubprocVecEnv) -> EnvironmentFaultError | None:
-    """Look for the observation that SB3 could not stack; None if there is none."""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_code is _code(SubprocVecEnv.step_wait):
-            try:
-                for index, (observation, *_) in enumerate(frame.f_locals.get("results", ())):
-                    check_in_space(observation, env.observation_space, index)
-            except EnvironmentFaultError as fault:
-                return fault
-    return None
-
-
-def check_in_space(observation: Any, space: Any, index: int) -> None:
-    """Refuse an observation that does not fit its space.
-
-    Args:
-        observation: What an environment has returned.
-        space: A Dict space, or one of arrays.
-        index: The environment's number.
-
-    Raises:
-        EnvironmentFaultError: If it does not fit.
-    """
-    parts = getattr(space, "spaces", None)
-    if not isinstance(parts, dict):
-        check_fits(observation, space.shape, np.dtype(space.dtype), index=index)
-        return
-    for key, part in parts.items():
-        check_fits(observation[key], part.shape, np.dtype(part.dtype), index=index, key=key)
 
 
 def end_workers(env: SubprocVecEnv) -> None:

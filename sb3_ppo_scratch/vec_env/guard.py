@@ -15,15 +15,15 @@ from multiprocessing.connection import wait
 from typing import Any
 
 import numpy.typing as npt
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from sb3_ppo_scratch.errors import EnvironmentFaultError
-from sb3_ppo_scratch.vec_env.bad_reward import describe_bad_reward, is_number
+from sb3_ppo_scratch.vec_env.checked_results import check_results
 from sb3_ppo_scratch.vec_env.clean_statistics import Stepping, statistics_kept_clean
-from sb3_ppo_scratch.vec_env.faults import end_workers, name_fault
-from sb3_ppo_scratch.vec_env.observation_rows import ObservationRows, shorten
+from sb3_ppo_scratch.vec_env.faults import OF_ENVIRONMENTS, end_workers, name_fault
 from sb3_ppo_scratch.vec_env.sharded_vec_env import ShardedVecEnv
+from sb3_ppo_scratch.vec_env.step_values import check_reward
 from sb3_ppo_scratch.vec_env.watchdog import Watchdog
 
 LOOK_SECONDS = 0.5
@@ -44,7 +44,7 @@ def guarded(env: VecEnv, step_timeout: float | None) -> Iterator[Stepping]:
         what the environment has raised.
     """
     with ExitStack() as stack:
-        stack.enter_context(_observations_checked(env))
+        stack.callback(check_results(env))
         step = stack.enter_context(_limited(env, step_timeout))
         step = stack.enter_context(statistics_kept_clean(env, step))
         yield functools.partial(_step, step, env)
@@ -54,40 +54,18 @@ def _step(step: Stepping, env: VecEnv, actions: npt.NDArray[Any]) -> VecEnvStepR
     """Step environments, and look at what all of them have returned."""
     try:
         observations, rewards, dones, infos = step(actions)
-    except Exception as error:
+    except OF_ENVIRONMENTS as error:
         fault = name_fault(error, env)
+        if isinstance(error, SystemExit) and fault.env_index is None:
+            raise
         fault.batch = {"actions": actions}
         if fault is error:
             raise
         raise fault from error
     if rewards.dtype.kind not in "biuf":
-        _refuse_rewards(rewards)
+        for index, reward in enumerate(rewards.tolist()):
+            check_reward(reward, index)
     return observations, rewards, dones, infos
-
-
-def _refuse_rewards(rewards: npt.NDArray[Any]) -> None:
-    """Name the first reward, of an array of any, that is no number.
-
-    Raises:
-        EnvironmentFaultError: If there is one.
-    """
-    for index, reward in enumerate(rewards.tolist()):
-        if not is_number(reward):
-            raise EnvironmentFaultError(describe_bad_reward(index, shorten(reward)), index)
-
-
-@contextmanager
-def _observations_checked(env: VecEnv) -> Iterator[None]:
-    """Let a `DummyVecEnv` refuse observations that it would repeat or change to make them fit."""
-    inner = env.unwrapped
-    if not isinstance(inner, DummyVecEnv) or type(inner)._save_obs is not DummyVecEnv._save_obs:
-        yield
-        return
-    inner._save_obs = ObservationRows(inner.buf_obs).write  # type: ignore[method-assign,assignment]
-    try:
-        yield
-    finally:
-        vars(inner).pop("_save_obs", None)
 
 
 @contextmanager

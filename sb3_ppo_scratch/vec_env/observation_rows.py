@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sb3_ppo_scratch.errors import EnvironmentFaultError
+from sb3_ppo_scratch.short_texts import shorten
 
 
 class Part(NamedTuple):
@@ -44,15 +45,23 @@ class ObservationRows:
             EnvironmentFaultError: If it does not fit; the message names the environment and what it returned.
         """
         for key, rows, shape, dtype in self._parts:
-            part = observation if key is None else _part(observation, key, index)
+            part = observation if key is None else part_of(observation, key, index)
             # Nearly always an array of the very type that the space has.
             if getattr(part, "shape", None) != shape or part.dtype is not dtype:
                 check_fits(part, shape, dtype, index=index, key=key)
             rows[index] = part
 
 
-def _part(observation: Any, key: Hashable, index: int) -> Any:
+def part_of(observation: Any, key: Hashable, index: int) -> Any:
     """Take a part out of a Dict space's observation.
+
+    Args:
+        observation: What an environment has returned.
+        key: The part.
+        index: The environment's number.
+
+    Returns:
+        The part.
 
     Raises:
         EnvironmentFaultError: If there is none.
@@ -80,10 +89,7 @@ def check_fits(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], *, inde
     Raises:
         EnvironmentFaultError: If it has another shape, or its type cannot be turned into the space's.
     """
-    try:
-        array = np.asarray(value)
-    except ValueError:  # lists of different lengths
-        array = np.asarray(value, dtype=object)
+    array = _as_array(value)
     if array.shape == shape and keeps_its_numbers(array, dtype):
         return
     part = "" if key is None else f" part {key!r}"
@@ -92,6 +98,18 @@ def check_fits(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], *, inde
         f"space has {shape} and {dtype}: {shorten(value)}",
         index,
     )
+
+
+def _as_array(value: Any) -> npt.NDArray[Any]:
+    """Turn anything into an array, if need be one of objects."""
+    try:
+        return np.asarray(value)
+    except ValueError:  # lists of different lengths
+        return np.asarray(value, dtype=object)
+    except Exception:  # noqa: BLE001 # whatever a foreign object raises
+        array = np.empty((), dtype=object)
+        array[()] = value
+        return array
 
 
 def keeps_its_numbers(array: npt.NDArray[Any], dtype: np.dtype[Any]) -> bool:
@@ -104,7 +122,7 @@ def keeps_its_numbers(array: npt.NDArray[Any], dtype: np.dtype[Any]) -> bool:
     Returns:
         Whether they are.
     """
-    if np.can_cast(array.dtype, dtype, "same_kind"):
+    if is_kept_by_type(array.dtype, dtype):
         return True
     if array.dtype.kind not in "biuf":
         return False
@@ -112,15 +130,14 @@ def keeps_its_numbers(array: npt.NDArray[Any], dtype: np.dtype[Any]) -> bool:
         return bool(np.array_equal(array.astype(dtype), array))
 
 
-def shorten(value: Any, most: int = 200) -> str:
-    """Write a value down in one short line.
+def is_kept_by_type(dtype: np.dtype[Any], other: np.dtype[Any]) -> bool:
+    """Tell whether all numbers of one type are the same in another, but for a float's rounding.
 
     Args:
-        value: Anything.
-        most: Characters.
+        dtype: The one.
+        other: The other.
 
     Returns:
-        Its `repr`, cut.
+        Whether they are.
     """
-    text = " ".join(repr(value).split())
-    return text if len(text) <= most else f"{text[:most]} ..."
+    return np.can_cast(dtype, other, "same_kind" if other.kind in "fc" else "safe")

@@ -10,6 +10,8 @@ import traceback
 from dataclasses import dataclass
 from typing import NoReturn
 
+from sb3_ppo_scratch.short_texts import describe_error
+
 
 class WorkerError(RuntimeError):
     """Something failed in a worker process; the message says where and holds the traceback from there.
@@ -37,7 +39,7 @@ class RemoteError:
     """An exception, made ready to travel.
 
     Args:
-        where: Which environment it came from, and what it was doing.
+        where: Which environment it came from, what it was doing, and the exception in a line.
         traceback: The formatted traceback.
         pickled: The exception itself; None if it cannot be pickled.
         env_index: The environment's number; None: it came from none.
@@ -66,7 +68,7 @@ class RemoteError:
             pickle.loads(pickled)  # some can be written, but not read: those whose constructor wants more arguments
         except Exception:  # noqa: BLE001 # whatever a foreign exception's pickling raises
             pickled = None
-        return cls(where, "".join(traceback.format_exception(error)), pickled, env_index)
+        return cls(f"{where}: {describe_error(error)}", "".join(traceback.format_exception(error)), pickled, env_index)
 
     def raise_here(self) -> NoReturn:
         """Raise the exception again, so that `except` clauses and a reader of the output both find what they need.
@@ -75,7 +77,7 @@ class RemoteError:
             BaseException: The original exception, with a `WorkerError` as its cause.
             WorkerError: If the original exception cannot be rebuilt.
         """
-        cause = WorkerError(f"{self.where}:\n\n{self.traceback}", self.env_index)
+        cause = WorkerError(f"{self.where}\n\n{self.traceback}", self.env_index)
         original: BaseException | None = None
         if self.pickled is not None:
             try:

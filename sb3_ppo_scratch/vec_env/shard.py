@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from sb3_ppo_scratch.vec_env.observation_rows import ObservationRows
 from sb3_ppo_scratch.vec_env.step_arrays import RAW_KINDS, StepArrays
+from sb3_ppo_scratch.vec_env.step_values import USUAL_ENDS, USUAL_REWARDS, as_number, check_end, check_reward
 from sb3_ppo_scratch.wrappers.scale_reward import RAW_REWARD_KEY
 
 Environment = gym.Env[Any, Any]
@@ -73,6 +74,9 @@ class Shard:
 
         Returns:
             What the shared arrays do not hold: most steps of most environments say nothing more.
+
+        Raises:
+            EnvironmentFaultError: If an observation does not fit, a reward is no number or an end no bool.
         """
         extras = []
         arrays, progress = self.arrays, self.progress
@@ -81,11 +85,15 @@ class Shard:
         for index, (environment, action) in enumerate(zip(self.environments, actions, strict=True), self.start):
             progress[0] = index
             observation, reward, terminated, truncated, info = environment.step(action)
-            rewards[index] = reward
-            cut_off = truncated and not terminated
-            dones[index], cut_offs[index] = terminated or truncated, cut_off
+            if type(reward) not in USUAL_REWARDS:
+                check_reward(reward, index)
+                reward = as_number(reward)
+            ended, cut_off = terminated or truncated, truncated and not terminated
+            if type(ended) not in USUAL_ENDS:
+                check_end(ended, index)
+            rewards[index], dones[index], cut_offs[index] = reward, bool(ended), cut_off
             reset_info = None
-            if terminated or truncated:
+            if ended:
                 info["terminal_observation"] = observation
                 observation, reset_info = environment.reset()
             if info and not self._share_raw_reward(index, info):

@@ -22,12 +22,14 @@ import cloudpickle
 import gymnasium as gym
 
 from sb3_ppo_scratch.errors import EnvironmentFaultError
-from sb3_ppo_scratch.vec_env.bad_reward import describe_bad_reward, find_bad_reward
+from sb3_ppo_scratch.short_texts import describe_error
+from sb3_ppo_scratch.vec_env.bad_reward import find_bad_reward
 from sb3_ppo_scratch.vec_env.remote_errors import RemoteError
 from sb3_ppo_scratch.vec_env.shard import Environment, Shard, build_environments
 from sb3_ppo_scratch.vec_env.shared_memory import SharedMemory
 from sb3_ppo_scratch.vec_env.signals import SIGNAL_BYTES, PipeSignal, SemaphoreSignal, Signal
 from sb3_ppo_scratch.vec_env.step_arrays import StepArrays, StepLayout
+from sb3_ppo_scratch.vec_env.step_values import describe_bad_reward
 
 STEP, READ_REQUEST = 0, 1
 """Commands: step with the shared actions; read a request from the connection."""
@@ -169,7 +171,8 @@ def _name_bad_reward(error: Exception, index: int) -> Exception:
     reward = find_bad_reward(error)
     if not reward:
         return error
-    return EnvironmentFaultError(describe_bad_reward(index, reward, error), index).with_traceback(error.__traceback__)
+    named = describe_bad_reward(index, reward, describe_error(error))
+    return EnvironmentFaultError(named, index).with_traceback(error.__traceback__)
 
 
 def _exit_with_parent() -> None:

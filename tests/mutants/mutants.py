@@ -39,6 +39,9 @@ EXACT_KL = "tests/updates/test_exact_kl.py"
 AUTOGRAD = "tests/updates/test_autograd.py"
 ADVANTAGES = "tests/test_advantages.py"
 FAULTS = "tests/vec_env/test_faults.py"
+CHECKED_RESULTS = "tests/vec_env/test_checked_results.py"
+ENVIRONMENT_ERRORS = "tests/vec_env/test_environment_errors.py"
+LAYER_ERRORS = "tests/checkpoints/test_layer_errors.py"
 NORMALIZER = "tests/test_observation_normalizer.py"
 ZIP = "tests/test_zip_compatibility.py"
 REGISTER = "tests/zoo/test_register.py"
@@ -2041,8 +2044,8 @@ RELIABILITY = [
         (
             "only-the-outermost-restored",
             "of several layers that say what they keep, only the outermost is asked to take it over",
-            '            layer.set_state(state["own"])\n',
-            '            layer.set_state(state["own"])\n            break\n',
+            '            write_own(layer_name(layer), layer.set_state, state["own"])\n',
+            '            write_own(layer_name(layer), layer.set_state, state["own"])\n            break\n',
         ),
         (
             "losses-not-said",
@@ -2058,8 +2061,8 @@ RELIABILITY = [
         (
             "vector-layers-not-restored",
             "VecNormalize and the like begin anew",
-            '    write_layers(vector_layers(env), state["vector_layers"]["states"])\n',
-            "",
+            'write_layers(vector_layers(env), state["vector_layers"]["states"])',
+            "pass",
         ),
         (
             "environments-generators-not-restored",
@@ -2344,7 +2347,7 @@ ENVIRONMENT_FAULTS = [
     ),
     *mistakes_in(
         "vec_env.faults",
-        (FAULTS,),
+        (FAULTS, ENVIRONMENT_ERRORS),
         (
             "workers-not-ended",
             "workers of which one is lost are not ended",
@@ -2352,12 +2355,39 @@ ENVIRONMENT_FAULTS = [
             "",
         ),
         ("other-worker-named", "the last lost worker is named", "lost[0]} {describe", "lost[-1] - 1} {describe"),
+        (
+            "exits-not-named",
+            "an environment that calls sys.exit is not named",
+            "OF_ENVIRONMENTS = (Exception, SystemExit)",
+            "OF_ENVIRONMENTS = (Exception,)",
+        ),
         ("last-environment-named", "no environment is named", 'frame.f_locals.get("env_idx")', "None"),
     ),
     *mistakes_in(
-        "vec_env.guard",
-        (FAULTS,),
-        ("observations-left-checked", "environments stay changed", 'vars(inner).pop("_save_obs", None)', "pass"),
+        "vec_env.checked_results",
+        (FAULTS, CHECKED_RESULTS),
+        ("observations-left-checked", "environments stay changed", "attributes.pop(name, None)", "pass"),
+        (
+            "other-types-stacked",
+            "observations of another type are stacked",
+            " or not is_kept_by_type(stacked.dtype, dtype)",
+            "",
+        ),
+    ),
+    *mistakes_in(
+        "vec_env.step_values",
+        (FAULTS, CHECKED_RESULTS),
+        (
+            "text-is-a-number",
+            "text is taken for a number",
+            'if not hasattr(type(value), "__float__"):',
+            "if False:",
+        ),
+    ),
+    *mistakes_in(
+        "checkpoints.layer_states",
+        (LAYER_ERRORS,),
+        ("functions-kept", "what no checkpoint can hold is kept unnoticed", "if not is_state(own):", "if False:"),
     ),
     *mistakes_in(
         "vec_env.bad_reward",
@@ -2371,14 +2401,20 @@ ENVIRONMENT_FAULTS = [
     ),
     *mistakes_in(
         "errors",
-        (FAULTS,),
+        (FAULTS, ENVIRONMENT_ERRORS),
         (
             "own-type-lost",
             "the type of an environment's error is lost",
             "type(cls.__name__, (cls, type(error))",
             "type(cls.__name__, (cls,)",
         ),
-        ("own-attributes-lost", "its attributes are lost", "vars(error), env_index", "{}, env_index"),
+        (
+            "own-attributes-first",
+            "an environment's attributes take the place of the error's own",
+            " if not hasattr(cls, name)",
+            "",
+        ),
+        ("own-attributes-lost", "its attributes are lost", "update(own, env_index", "update({}, env_index"),
     ),
 ]
 UNTRUSTED_FILES = [

@@ -162,6 +162,9 @@ STRANGE: dict[str, Callable[[Any, Any], Any]] = {
     "a part too short": lambda observation, reward: ({**observation, "a": observation["a"][:1]}, reward),
     "no reward": lambda observation, reward: (observation, None),
     "text reward": lambda observation, reward: (observation, "three"),
+    "number in text": lambda observation, reward: (observation, "1.5"),
+    "number in bytes": lambda observation, reward: (observation, b"1"),
+    "date as reward": lambda observation, reward: (observation, np.datetime64("2026-01-01")),
     "two rewards": lambda observation, reward: (observation, np.ones(2)),
     "complex reward": lambda observation, reward: (observation, 1j),
 }

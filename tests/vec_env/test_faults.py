@@ -21,11 +21,11 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv,
 from sb3_ppo_scratch import PPOScratch
 from sb3_ppo_scratch.errors import EnvironmentFaultError
 from sb3_ppo_scratch.vec_env import ShardedVecEnv
-from sb3_ppo_scratch.vec_env.bad_reward import is_number
 from sb3_ppo_scratch.vec_env.faults import faults_named, name_fault
 from sb3_ppo_scratch.vec_env.guard import guarded
 from sb3_ppo_scratch.vec_env.observation_rows import ObservationRows, keeps_its_numbers
 from sb3_ppo_scratch.vec_env.remote_errors import WorkerDiedError
+from sb3_ppo_scratch.vec_env.step_values import is_number
 from sb3_ppo_scratch.vec_env.watchdog import HUNG
 from tests.vec_env.environments import OwnError, RandomEnv, StrangeEnv
 
@@ -46,6 +46,9 @@ OBSERVATIONS = {
     "complex": r"shape \(3,\) and type complex\d+, where the space has \(3,\) and float32",
 }
 REWARDS = {
+    "number in text": r"the reward '1\.5', which is no number",
+    "number in bytes": "the reward b'1', which is no number",
+    "date as reward": r"the reward np\.datetime64\('2026-01-01'\), which is no number",
     "no reward": "the reward None, which is no number",
     "text reward": "the reward 'three', which is no number",
     "complex reward": "the reward 1j, which is no number",
@@ -125,12 +128,11 @@ def test_images_and_dicts_are_looked_at_too(what: str, observations: str, messag
     assert_run_ends(model, tmp_path, f"^environment 1 .*{message}", after=4)
 
 
-@pytest.mark.parametrize("what", ["text reward", "two rewards", "complex reward", "raise"])
+@pytest.mark.parametrize("what", [*REWARDS, "raise"])
 def test_without_a_monitor_too(what: str, tmp_path: Path) -> None:
     model = model_in(strange(what, 3, 2, monitored=False), tmp_path)
-    with pytest.raises(
-        EnvironmentFaultError, match=r"^environment 2 (raised OwnError|returned what a DummyVecEnv cannot)"
-    ):
+    message = f"returned {REWARDS[what]}" if what in REWARDS else "raised OwnError"
+    with pytest.raises(EnvironmentFaultError, match=f"^environment 2 {message}"):
         model.learn(100)
 
 
@@ -141,6 +143,8 @@ def test_without_a_monitor_too(what: str, tmp_path: Path) -> None:
         ("raise", "environment 1 (raised OwnError: the env|.*exited with status 1; what it printed)"),
         ("fewer numbers", r"environment 1 returned an observation of shape \(2,\)"),
         ("no reward", "environment 1 (returned the reward None|.*exited with status 1; what it printed)"),
+        ("number in text", "environment 1 returned the reward '1.5', which is no number"),
+        ("nothing", r"environment 1 returned an observation of shape \(\) and type object"),
         ("exit", "(the worker of environments 0 to 1|the process of environment 1) exited with status 7"),
     ],
 )

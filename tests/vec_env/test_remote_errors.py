@@ -21,7 +21,9 @@ def test_original_exception_is_raised_with_its_place_as_cause() -> None:
     with pytest.raises(KeyError, match="what is missing") as caught:
         captured(KeyError("what is missing")).raise_here()
     told = str(caught.value.__cause__)
-    assert told.startswith("environment 3 raised in `step`:\n\nTraceback (most recent call last):")
+    assert told.startswith(
+        "environment 3 raised in `step`: KeyError: 'what is missing'\n\nTraceback (most recent call last):"
+    )
     assert "in captured" in told
 
 
