@@ -18,7 +18,7 @@ from stable_baselines3.common.save_util import open_path
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import check_for_correct_spaces
 
-from sb3_ppo_scratch.argument_checks import CHECKS, OWN_CHECKS
+from sb3_ppo_scratch.argument_checks import CHECKS, OWN_CHECKS, SB3_CHECKS
 from sb3_ppo_scratch.errors import ArgumentError, check_known_names
 from sb3_ppo_scratch.live_attributes import IN_PARAMETERS, unchangeable
 from sb3_ppo_scratch.resumable_run import OF_A_RUN, ResumableRun
@@ -26,7 +26,7 @@ from sb3_ppo_scratch.saved_settings import read_saved_settings, read_whole
 from sb3_ppo_scratch.untrusted.bounded_memory import BoundedTensors
 from sb3_ppo_scratch.untrusted.saved_model import SavedModel, read_model, refusing, with_description, with_settings
 from sb3_ppo_scratch.untrusted.soundness import check_optimizer, check_policy
-from sb3_ppo_scratch.value_checks import Check, check_arguments, check_positive_integer
+from sb3_ppo_scratch.value_checks import Check, check_arguments, check_positive_integer, check_unless
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # in `typing` only since Python 3.11
@@ -40,12 +40,21 @@ NOT_FOR_STOCK = "this_file_needs_sb3_ppo_scratch"
 """An argument that no rollout buffer has: in a file it stops stock PPO from continuing a run in another way."""
 OF_SPACES = frozenset({"observation_space", "action_space", "n_envs"})
 """Attributes that a model has once it has an environment."""
+_COUNT = functools.partial(check_positive_integer, remedy="the file is damaged")
+_CHECKED_IN_FILES = (
+    *("batch_size", "n_epochs", "gamma", "gae_lambda", "normalize_advantage", "ent_coef", "vf_coef", "max_grad_norm"),
+    *("use_sde", "sde_sample_freq", "target_kl", "verbose", "seed"),
+)
 UNTRUSTED_CHECKS: Mapping[str, Check] = {
     **OWN_CHECKS,
-    "n_steps": functools.partial(check_positive_integer, remedy="the file is damaged"),
-    "n_envs": functools.partial(check_positive_integer, remedy="the file is damaged"),
+    **{name: SB3_CHECKS[name] for name in _CHECKED_IN_FILES},
+    **dict.fromkeys(("n_steps", "n_envs", "_stats_window_size"), _COUNT),
+    **dict.fromkeys(
+        ("num_timesteps", "_total_timesteps", "_n_updates", "_episode_num"),
+        functools.partial(check_unless, (0,), _COUNT),
+    ),
 }
-"""Of what such a file says; rl_zoo3 plays with values that other checks refuse."""
+"""Of what such a file says; rl_zoo3 plays with a `clip_range` and a `learning_rate` that their checks refuse."""
 
 
 class ModelFiles(ResumableRun):

@@ -238,6 +238,10 @@ HOSTILE: dict[str, tuple[Make, str]] = {
     # settings that mean harm
     "threads without end": (lambda m, c: edit_json(m, DATA, torch_threads="many"), "torch_threads"),
     "a rollout of nothing": (lambda m, c: edit_json(m, DATA, n_steps=0), "n_steps"),
+    "a discount that is no number": (lambda m, c: edit_json(m, DATA, gamma=float("nan")), "gamma"),
+    "a text for a number": (lambda m, c: edit_json(m, DATA, verbose="x"), "verbose"),
+    "a negative count": (lambda m, c: edit_json(m, DATA, _n_updates=-1), "_n_updates"),
+    "a window of nothing": (lambda m, c: edit_json(m, DATA, _stats_window_size=0), "_stats_window_size"),
 }
 
 SOUND = ("REINFORCE's",)
