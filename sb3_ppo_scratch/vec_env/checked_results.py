@@ -5,6 +5,7 @@ What is here: taking their places where single environments' results are put tog
 """
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,15 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from sb3_ppo_scratch.vec_env.observation_rows import ObservationRows, check_fits, is_kept_by_type, part_of
-from sb3_ppo_scratch.vec_env.step_values import as_ends, as_rewards
+from sb3_ppo_scratch.vec_env.step_values import (
+    USUAL_ENDS,
+    USUAL_REWARDS,
+    as_ends,
+    as_number,
+    as_rewards,
+    check_end,
+    check_reward,
+)
 
 
 def check_results(env: VecEnv) -> Callable[[], None]:
@@ -48,7 +57,7 @@ def _checked_attributes(env: Any) -> dict[str, Any]:
     if isinstance(env, DummyVecEnv) and type(env)._save_obs is DummyVecEnv._save_obs:
         return {
             "_save_obs": ObservationRows(env.buf_obs).write,
-            **_kept_as_returned(env),
+            **({"step_wait": partial(step_in_turn, env)} if type(env).step_wait is DummyVecEnv.step_wait else {}),
         }
     if isinstance(env, SubprocVecEnv):
         ours = {"step_wait": _step_wait, "reset": _reset}
@@ -60,21 +69,33 @@ def _checked_attributes(env: Any) -> dict[str, Any]:
     return {}
 
 
-def _kept_as_returned(env: DummyVecEnv) -> dict[str, Any]:
-    """Let rewards and ends be kept as they are returned, of any type, until all are there and looked at together."""
-    if type(env).step_wait is not DummyVecEnv.step_wait:
-        return {}
-    return {
-        "buf_rews": env.buf_rews.astype(object),
-        "buf_dones": env.buf_dones.astype(object),
-        "step_wait": partial(_step_wait_in_turn, env, env.buf_rews.dtype),
-    }
+def step_in_turn(env: DummyVecEnv) -> VecEnvStepReturn:
+    """`DummyVecEnv.step_wait`, with a look at each result before it is of the arrays' types.
 
+    Args:
+        env: The environments; actions are there.
 
-def _step_wait_in_turn(env: DummyVecEnv, dtype: np.dtype[Any]) -> VecEnvStepReturn:
-    """`DummyVecEnv.step_wait`, with a look at the results before they are of one type."""
-    observations, rewards, ends, infos = DummyVecEnv.step_wait(env)
-    return observations, as_rewards(rewards.tolist(), dtype), as_ends(ends.tolist()), infos
+    Returns:
+        What `step_wait` returns.
+
+    Raises:
+        EnvironmentFaultError: If an observation does not fit, a reward is no number or an end no bool.
+    """
+    for env_idx, environment in enumerate(env.envs):
+        observation, reward, terminated, truncated, info = environment.step(env.actions[env_idx])
+        ended = terminated or truncated
+        if type(reward) not in USUAL_REWARDS:
+            check_reward(reward, env_idx)
+            reward = as_number(reward)
+        if type(ended) not in USUAL_ENDS:
+            check_end(ended, env_idx)
+        env.buf_rews[env_idx], env.buf_dones[env_idx], env.buf_infos[env_idx] = reward, bool(ended), info
+        info["TimeLimit.truncated"] = truncated and not terminated
+        if ended:
+            info["terminal_observation"] = observation
+            observation, env.reset_infos[env_idx] = environment.reset()
+        env._save_obs(env_idx, observation)
+    return env._obs_from_buf(), env.buf_rews.copy(), env.buf_dones.copy(), deepcopy(env.buf_infos)
 
 
 def _step_wait(env: SubprocVecEnv) -> VecEnvStepReturn:

@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 from sb3_ppo_scratch.errors import EnvironmentFaultError
 from sb3_ppo_scratch.short_texts import describe_error
 from sb3_ppo_scratch.vec_env.bad_reward import find_bad_reward
-from sb3_ppo_scratch.vec_env.checked_results import check_results
+from sb3_ppo_scratch.vec_env.checked_results import check_results, step_in_turn
 from sb3_ppo_scratch.vec_env.remote_errors import WorkerError, describe_exit
 from sb3_ppo_scratch.vec_env.step_values import describe_bad_reward
 
@@ -30,7 +30,7 @@ def _code(function: Any) -> CodeType:
     return code
 
 
-IN_TURN = {_code(DummyVecEnv.step_wait), _code(DummyVecEnv.reset)}
+IN_TURN = {_code(DummyVecEnv.step_wait), _code(DummyVecEnv.reset), _code(step_in_turn)}
 """Functions that go through environments in this process, and count them in `env_idx`."""
 OF_ENVIRONMENTS = (Exception, SystemExit)
 """What environments may raise. `sys.exit` is what games call when their window is closed."""

@@ -89,12 +89,11 @@ def check_end(ended: Any, index: int) -> None:
     )
 
 
-def as_rewards(rewards: Sequence[Any], dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
+def as_rewards(rewards: Sequence[Any]) -> npt.NDArray[Any]:
     """Put rewards into an array.
 
     Args:
         rewards: What environments have returned, one after the other.
-        dtype: The array's type; None: that of the rewards.
 
     Returns:
         Them, shape (n_envs,).
@@ -106,7 +105,7 @@ def as_rewards(rewards: Sequence[Any], dtype: npt.DTypeLike | None = None) -> np
         for index, reward in enumerate(rewards):
             check_reward(reward, index)
         rewards = list(map(as_number, rewards))
-    return np.array(rewards, dtype=dtype)
+    return np.array(rewards)
 
 
 def as_ends(ends: Sequence[Any]) -> npt.NDArray[np.bool_]:

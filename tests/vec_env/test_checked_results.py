@@ -138,9 +138,11 @@ def test_the_first_observations_are_looked_at_too(kind: str, first: Any) -> None
     env.close()
 
 
-def test_results_of_subprocesses_are_those_of_sb3() -> None:
+@pytest.mark.parametrize("kind", ["dummy", "monitored", "subproc"])
+def test_results_are_those_of_sb3(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time", lambda: 0.0)  # in Monitor's infos
     space = spaces.Dict({"a": spaces.Box(0, 1, (2,), np.float32), "b": spaces.Discrete(3)})
-    stock, ours = (KINDS["subproc"]([functools.partial(RandomEnv, space)] * 3) for _ in range(2))
+    stock, ours = (KINDS[kind]([functools.partial(RandomEnv, space)] * 3) for _ in range(2))
     for env in (stock, ours):
         env.seed(4)
     first = stock.reset()
@@ -176,7 +178,7 @@ def assert_equal(one: Any, other: Any) -> None:
     if isinstance(one, dict):
         assert list(one) == list(other)
         one, other = tuple(one.values()), tuple(other.values())
-    if isinstance(one, tuple):
+    if isinstance(one, tuple | list):
         assert repr(one) == repr(other)
     else:
         assert one.dtype == other.dtype
