@@ -41,11 +41,7 @@ def stopping_cleanly(model: Any, folder: Path) -> Iterator[None]:
     has_come = has_stopped = False
 
     def stop() -> None:
-        """Write the checkpoint, now that the step is complete.
-
-        Raises:
-            SystemExit: Then; rl_zoo3 would take a KeyboardInterrupt for the end of training, and save a final model.
-        """
+        # Ends by SystemExit: rl_zoo3 takes a KeyboardInterrupt for the end of training, and saves a final model.
         nonlocal has_stopped
         path = checkpoint_path(folder, model.num_timesteps)
         model.save_checkpoint(path)

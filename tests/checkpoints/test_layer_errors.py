@@ -64,7 +64,7 @@ def two(kind: str, answer: Any = 0, *, takes: bool = True) -> VecEnv:
 def test_what_cannot_be_read_is_named(kind: str, answer: Any, message: str) -> None:
     env = two(kind, answer)
     env.reset()
-    with pytest.raises(EnvironmentFaultError) as caught:
+    with pytest.raises(EnvironmentFaultError, match="environment 1: `get_state` of Keeping") as caught:
         read_environments(env)
     assert str(caught.value) == f"environment 1: `get_state` of Keeping {message}"
     assert caught.value.env_index == 1

@@ -93,7 +93,7 @@ def test_what_is_of_a_wrong_type_is_named_with_its_environment(
 ) -> None:
     if kind == "monitored" and value is None and position == 1:
         message = f"{message} (TypeError"
-    with pytest.raises(EnvironmentFaultError) as caught:
+    with pytest.raises(EnvironmentFaultError, match="environment 1 returned ") as caught:
         step_once(kind, put(position, value))
     assert caught.value.env_index == 1
     assert str(caught.value).startswith(f"environment 1 returned {message}")
