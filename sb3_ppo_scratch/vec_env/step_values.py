@@ -5,7 +5,7 @@ and a reward that has already led to an error of another's (`bad_reward.py`). No
 """
 
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,11 +101,7 @@ def as_rewards(rewards: Sequence[Any]) -> npt.NDArray[Any]:
     Raises:
         EnvironmentFaultError: If one is no number.
     """
-    if not USUAL_REWARDS.issuperset(map(type, rewards)):
-        for index, reward in enumerate(rewards):
-            check_reward(reward, index)
-        rewards = list(map(as_number, rewards))
-    return np.array(rewards)
+    return np.array(_as_numbers(rewards, USUAL_REWARDS, check_reward))
 
 
 def as_ends(ends: Sequence[Any]) -> npt.NDArray[np.bool_]:
@@ -120,11 +116,16 @@ def as_ends(ends: Sequence[Any]) -> npt.NDArray[np.bool_]:
     Raises:
         EnvironmentFaultError: If one is no bool.
     """
-    if not USUAL_ENDS.issuperset(map(type, ends)):
-        for index, ended in enumerate(ends):
-            check_end(ended, index)
-        ends = list(map(as_number, ends))
-    return np.array(ends, dtype=bool)
+    return np.array(_as_numbers(ends, USUAL_ENDS, check_end), dtype=bool)
+
+
+def _as_numbers(values: Sequence[Any], usual: frozenset[type[Any]], check: Callable[[Any, int], None]) -> Sequence[Any]:
+    """Turn values into numbers, once all are checked; those of usual types stay as they are."""
+    if usual.issuperset(map(type, values)):
+        return values
+    for index, value in enumerate(values):
+        check(value, index)
+    return list(map(as_number, values))
 
 
 def describe_bad_reward(index: int, reward: str, why: str = "") -> str:
