@@ -171,17 +171,5 @@ def describe(
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        arguments: The command line; None: the process's own.
-
-    Returns:
-        0 if all runs come to the same end, else 1.
-    """
-    return run_proof("kills", TITLE, prove, arguments)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_proof("kills", TITLE, prove))

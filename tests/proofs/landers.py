@@ -5,7 +5,6 @@ What is here: the two runs, and when the second is killed. What is not: how (`ki
 
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -86,17 +85,5 @@ def prove(short: bool, folder: Path) -> Outcome:
     return Outcome(text, holds)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        arguments: The command line; None: the process's own.
-
-    Returns:
-        0 if the runs are equal, else 1.
-    """
-    return run_proof("landers", TITLE, prove, arguments)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_proof("landers", TITLE, prove))

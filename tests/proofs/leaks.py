@@ -227,4 +227,4 @@ def prove(short: bool, folder: Path) -> Outcome:
 
 
 if __name__ == "__main__":
-    sys.exit(run_proof("leaks", TITLE, prove, None))
+    sys.exit(run_proof("leaks", TITLE, prove))

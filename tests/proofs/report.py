@@ -6,7 +6,7 @@ What is here: options, folders, Markdown. What is not: what is proved (`resume.p
 import argparse
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,21 +34,20 @@ class Outcome(NamedTuple):
     holds: bool
 
 
-def run_proof(name: str, title: str, prove: Callable[[bool, Path], Outcome], arguments: Sequence[str] | None) -> int:
-    """Run a proof, and write down what came out.
+def run_proof(name: str, title: str, prove: Callable[[bool, Path], Outcome]) -> int:
+    """Run a proof as the command line says, and write down what came out.
 
     Args:
         name: Of its module, its folder and its file.
         title: Of the file.
         prove: It; told whether to take its short form, and in which folder to work, relative to `ROOT` and empty.
-        arguments: The command line; None: the process's own.
 
     Returns:
         0 if it holds, else 1.
     """
     parser = argparse.ArgumentParser(prog=f"python -m tests.proofs.{name}", description=title)
     parser.add_argument("--short", action="store_true", help=f"show in minutes that it runs; writes to {SCRATCH}")
-    short: bool = parser.parse_args(arguments).short
+    short: bool = parser.parse_args().short
     folder = SCRATCH / name
     shutil.rmtree(ROOT / folder, ignore_errors=True)
     (ROOT / folder).mkdir(parents=True)

@@ -182,17 +182,5 @@ def describe(results: Sequence[Result], total: int) -> str:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        arguments: The command line; None: the process's own.
-
-    Returns:
-        0 if all cases are equal, else 1.
-    """
-    return run_proof("resume", TITLE, prove, arguments)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_proof("resume", TITLE, prove))

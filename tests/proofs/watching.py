@@ -129,4 +129,4 @@ def prove(short: bool, _folder: Path) -> Outcome:
 
 
 if __name__ == "__main__":
-    sys.exit(run_proof("watching", TITLE, prove, None))
+    sys.exit(run_proof("watching", TITLE, prove))
