@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from stable_baselines3.common.buffers import RolloutBuffer
 
-from sb3_ppo_scratch.updates.flat_memory import NORM_EPSILON, FlatMemory, copy_memory, restore_memory
+from sb3_ppo_scratch.updates.flat_memory import NORM_EPSILON, FlatMemory
 from sb3_ppo_scratch.updates.heads import Head
 from sb3_ppo_scratch.updates.kernels import Array
 from sb3_ppo_scratch.updates.losses import ADVANTAGE_EPSILON
@@ -207,6 +207,10 @@ class ClosedFormUpdate:
     def __init__(self, objective: ClosedFormObjective, inputs: NetworkInputs, memory: FlatMemory) -> None:
         self.objective, self.inputs, self.memory = objective, inputs, memory
         self._gradient = memory.parameters.gradient.numpy()
+        # All that a step changes; NumPy needs a fifth of torch's time to add it up or to copy it.
+        self._parameters, *self._moments = (
+            vector.numpy() for vector in (memory.parameters.values, *memory.adam.vectors())
+        )
 
     def read(self, rollout_buffer: RolloutBuffer, *, exact_kl: bool = False) -> "ColumnsOfRollout":
         """Prepare a rollout to be passed over; see `Update`."""
@@ -232,15 +236,16 @@ class ClosedFormUpdate:
 
     def sum_parameters(self) -> float:
         """Add up all parameters; see `Update`."""
-        return float(self.memory.parameters.values.sum())
+        return float(np.add.reduce(self._parameters))
 
     def remember(self) -> Remembered:
         """Copy parameters and Adam's state; see `Update`."""
-        return copy_memory(self.memory)
+        return [array.copy() for array in (self._parameters, *self._moments)]
 
     def restore(self, remembered: Remembered) -> None:
         """Write them back; see `Update`."""
-        restore_memory(self.memory, remembered)
+        for array, copy in zip((self._parameters, *self._moments), remembered, strict=True):
+            array[...] = copy
 
 
 class ColumnsOfRollout:

@@ -161,7 +161,7 @@ class FlatAdam:
         self._count = self._steps[0].clone()
         # The same memory: NumPy takes a tenth of the time to look at a few numbers.
         self._steps_array, self._count_array = self._steps.numpy(), self._count.numpy()
-        self._addresses = self._steps.data_ptr(), self._count.data_ptr()
+        self._addresses = [*map(th.Tensor.data_ptr, self.vectors())]
 
     def is_current(self, optimizer: th.optim.Optimizer) -> bool:
         """Tell whether this is still the optimiser, and its state still lies in this memory.
@@ -174,7 +174,7 @@ class FlatAdam:
         """
         if optimizer is not self.optimizer or bool(optimizer.param_groups[0]["amsgrad"]) != (len(self._moments) == 3):
             return False
-        if (self._steps.data_ptr(), self._count.data_ptr()) != self._addresses:  # then the arrays look at free memory
+        if [*map(th.Tensor.data_ptr, self.vectors())] != self._addresses:  # then arrays of it look at free memory
             return False
         return all(
             all(optimizer.state[parameter].get(name) is place for name, place in places.items())
@@ -211,29 +211,6 @@ class FlatMemory(NamedTuple):
 
     parameters: FlatParameters
     adam: FlatAdam
-
-
-def copy_memory(memory: FlatMemory) -> list[th.Tensor]:
-    """Copy parameters and optimiser state.
-
-    Args:
-        memory: Where they are.
-
-    Returns:
-        Copies, each of shape (n,), for `restore_memory`.
-    """
-    return [vector.clone() for vector in (memory.parameters.values, *memory.adam.vectors())]
-
-
-def restore_memory(memory: FlatMemory, copies: Sequence[th.Tensor]) -> None:
-    """Write parameters and optimiser state back.
-
-    Args:
-        memory: Where they go.
-        copies: What `copy_memory` has returned for it, each of shape (n,).
-    """
-    for vector, copy in zip((memory.parameters.values, *memory.adam.vectors()), copies, strict=True):
-        vector.copy_(copy)
 
 
 def keep_flat(

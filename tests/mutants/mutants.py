@@ -147,7 +147,7 @@ ROLLOUTS_AND_ADVANTAGES = [
     Mutant(
         "both-endings-are-a-truncation",
         "terminated and truncated at once taken for a truncation",
-        f"{SB3}.vec_env.dummy_vec_env",
+        f"{OURS}.vec_env.checked_results",
         '["TimeLimit.truncated"] = truncated and not terminated',
         '["TimeLimit.truncated"] = truncated',
     ),
@@ -2300,7 +2300,12 @@ NOT_FINITE = [
         "finite_checks",
         (NAN_WATCH,),
         ("last-bad-step-named", "the last bad step is named", "_bad_entries(array))[0]", "_bad_entries(array))[-1]"),
-        ("large-sums-bad", "large numbers count as infinite", " or np.isfinite(array).all())", ")"),
+        (
+            "infinity-is-fine",
+            "infinity counts as a number",
+            "bool(np.isfinite(array).all())",
+            "not np.isnan(array).any()",
+        ),
     ),
     Mutant(
         "workers-generators-forgotten",

@@ -119,11 +119,14 @@ def prove(short: bool, _folder: Path) -> Outcome:
     for env_id in SETTINGS:
         pairs = measure(env_id, 20 if short else 600)
         with_it, without = (statistics.median(times) for times in zip(*pairs, strict=True))
-        ratios = statistics.quantiles([one / other for one, other in pairs], n=4)
-        holds &= short or with_it / without - 1 < MOST
-        cells = [f"{with_it * 1e3:.2f}", f"{without * 1e3:.2f}", f"{100 * (with_it / without - 1):+.2f} %"]
-        rows.append([env_id, f"{len(pairs)}", *cells, f"{ratios[0]:.3f} to {ratios[2]:.3f}"])
-    titles = ["environment", "pairs", "with, ms", "without, ms", "difference of medians", "quartiles of the pairs"]
+        ratios = [one / other for one, other in pairs]
+        # In pairs: what else the machine does meanwhile slows both of a pair.
+        more = statistics.median(ratios) - 1
+        holds &= short or more < MOST
+        low, _, high = statistics.quantiles(ratios, n=4)
+        cells = [f"{with_it * 1e3:.2f}", f"{without * 1e3:.2f}", f"{100 * more:+.2f} %", f"{low:.3f} to {high:.3f}"]
+        rows.append([env_id, f"{len(pairs)}", *cells])
+    titles = ["environment", "pairs", "with, ms", "without, ms", "median of the pairs", "quartiles of the pairs"]
     text = "CPU time of an iteration (rollout and update), with looking for faults and without, in turn:\n\n"
     return Outcome(text + table(titles, rows), bool(holds))
 

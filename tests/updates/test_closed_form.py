@@ -355,6 +355,32 @@ def update_options(update: ClosedFormUpdate) -> dict[str, Any]:
     return {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")}
 
 
+def test_restored_policy_and_optimiser_go_on_as_from_where_they_were_remembered() -> None:
+    update, columns, policy = update_of()
+
+    def take_steps() -> tuple[th.Tensor, Any]:
+        for _ in range(2):
+            update.evaluate(columns, SETTINGS)
+            update.differentiate(SETTINGS)
+            update.step()
+        values = th.nn.utils.parameters_to_vector(policy.parameters()).detach().clone()
+        return values, deepcopy(policy.optimizer.state_dict()["state"])
+
+    before, state_before = take_steps()
+    remembered = update.remember()
+    expected, expected_state = take_steps()
+    assert not th.equal(before, expected)
+    update.restore(remembered)
+    assert th.equal(th.nn.utils.parameters_to_vector(policy.parameters()).detach(), before)
+    th.testing.assert_close(policy.optimizer.state_dict()["state"], state_before, rtol=0, atol=0)
+    with pytest.raises(ValueError, match="shorter"):
+        update.restore(remembered[:-1])
+    update.restore(remembered)
+    again, state_again = take_steps()
+    assert th.equal(again, expected)
+    th.testing.assert_close(state_again, expected_state, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("max_grad_norm", [1e-6, 0.01, 1e9], ids=["nearly_nothing", "clipped", "free"])
 def test_gradient_after_a_step_is_clipped_as_torch_clips_it(max_grad_norm: float) -> None:
     update, columns, policy = update_of()
