@@ -240,6 +240,7 @@ def test_everything_about_a_run_is_found_in_its_folder(zoo_model: Path) -> None:
     assert episode.total == episode.n_steps
 
 
+@pytest.mark.slow
 def test_film_shows_best_median_and_worst_beside_random(
     zoo_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -87,7 +87,7 @@ def test_a_run_that_was_stopped_says_so_and_goes_on(tmp_path: Path, monkeypatch:
     [
         pytest.param("dummy", signal.SIGINT, os.killpg, id="dummy-ctrl-c"),
         pytest.param("subproc", signal.SIGINT, os.killpg, id="subproc-ctrl-c", marks=pytest.mark.slow),
-        pytest.param("sharded", signal.SIGINT, os.killpg, id="sharded-ctrl-c"),
+        pytest.param("sharded", signal.SIGINT, os.killpg, id="sharded-ctrl-c", marks=pytest.mark.slow),
         pytest.param("subproc", signal.SIGTERM, os.kill, id="subproc-terminated", marks=pytest.mark.slow),
         pytest.param("sharded", signal.SIGTERM, os.kill, id="sharded-terminated", marks=pytest.mark.slow),
     ],

@@ -172,6 +172,7 @@ def test_script_of_rl_zoo3_knows_the_algorithm(tmp_path: Path) -> None:
     assert (tmp_path / "logs" / "ppo_scratch" / "CartPole-v1_1" / "CartPole-v1.zip").is_file()
 
 
+@pytest.mark.slow
 def test_optimisation_searches_and_a_trial_can_be_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train = ("train", "--env", "CartPole-v1", "-n", "200", "-f", str(tmp_path))
     study = ("--study-name", "s", "--storage", f"sqlite:///{tmp_path}/s.db")
