@@ -129,7 +129,8 @@ def _as_widths(net_arch: Any) -> list[int]:
         return [int(width) for width in entries]
     what = "gives actor and critic layers of their own" if separate else "holds no widths"
     raise ArgumentError(
-        f"`share_features=True` contradicts net_arch={net_arch!r}, which {what}; pass net_arch as a list of widths."
+        f"`share_features=True` contradicts net_arch={net_arch!r} in policy_kwargs, which {what}; pass a list of "
+        "widths."
     )
 
 

@@ -288,7 +288,9 @@ class ScratchAlgorithm(LiveAttributes, ModelFiles):
         if self.adam_epsilon is not None:
             options = {"eps": self.adam_epsilon, **(kwargs.get("optimizer_kwargs") or {})}
             if options["eps"] != self.adam_epsilon:
-                raise ArgumentError(f"`adam_epsilon={self.adam_epsilon!r}` contradicts eps={options['eps']!r}.")
+                raise ArgumentError(
+                    f"`adam_epsilon={self.adam_epsilon!r}` contradicts eps={options['eps']!r} in policy_kwargs."
+                )
             kwargs["optimizer_kwargs"] = options
         return share_trunk(self.policy_class, kwargs) if self.share_features else kwargs
 

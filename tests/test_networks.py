@@ -230,9 +230,13 @@ def test_trunk_begins_with_what_the_policy_would_have_without_it() -> None:
     [
         ("MlpPolicy", {"net_arch": {"pi": [8], "vf": [8]}}, "contradicts net_arch=.* layers of their own"),
         ("MlpPolicy", {"net_arch": [{"pi": [8], "vf": [8]}]}, "contradicts net_arch=.* layers of their own"),
-        (Passing, {"net_arch": 8}, "contradicts net_arch=8, which holds no widths; pass .* a list of widths"),
-        (Passing, {"net_arch": [8, 0]}, r"contradicts net_arch=\[8, 0\], which holds no widths"),
-        (Passing, {"net_arch": "64"}, "contradicts net_arch='64', which holds no widths"),
+        (
+            Passing,
+            {"net_arch": 8},
+            "contradicts net_arch=8 in policy_kwargs, which holds no widths; pass a list of widths",
+        ),
+        (Passing, {"net_arch": [8, 0]}, r"contradicts net_arch=\[8, 0\] in policy_kwargs, which holds no widths"),
+        (Passing, {"net_arch": "64"}, "contradicts net_arch='64' in policy_kwargs, which holds no widths"),
         ("MlpPolicy", {"share_features_extractor": False}, "contradicts policy_kwargs"),
         (OwnExtractors, {}, "contradicts policy_kwargs"),
         (OwnLayers, {}, "contradicts OwnLayers, whose mlp_extractor has layers that come after"),
@@ -275,7 +279,7 @@ def test_weights_begin_orthogonal_unless_switched_off() -> None:
 def test_adam_epsilon_is_sb3s_unless_said_otherwise() -> None:
     assert model_of().policy.optimizer.param_groups[0]["eps"] == 1e-5
     assert model_of(adam_epsilon=1e-8).policy.optimizer.param_groups[0]["eps"] == 1e-8
-    with pytest.raises(ValueError, match=r"`adam_epsilon=1e-08` contradicts eps=0\.1"):
+    with pytest.raises(ValueError, match=r"`adam_epsilon=1e-08` contradicts eps=0\.1 in policy_kwargs"):
         model_of(adam_epsilon=1e-8, policy_kwargs={"optimizer_kwargs": {"eps": 0.1}})
 
 
