@@ -62,7 +62,7 @@ mutation: setup  ## let mutmut change every expression of the mathematics and th
 proofs: setup  ## prove at full length what docs/reliability.md promises (hours; SHORT=1: minutes, in logs/)
 	for proof in resume kills landers leaks watching; do $(RUN) -m tests.proofs.$$proof $(if $(SHORT),--short) || exit 1; done
 
-fuzz: setup  ## try random spaces, options and wrappers, beside stock PPO (five minutes; EXAMPLES=100: half a minute)
+fuzz: setup  ## try random spaces, options and wrappers, beside stock PPO (five minutes; EXAMPLES=100: a quarter of one)
 	$(RUN) -m tests.fuzz --examples $(or $(EXAMPLES),3000)
 
 bench-speed: setup  ## measure speed, memory and returns beside stock PPO (an hour and a quarter; QUICK=1: two minutes)

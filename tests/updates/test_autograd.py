@@ -31,6 +31,7 @@ from sb3_ppo_scratch.updates.exact_kl import describe_distribution
 from sb3_ppo_scratch.updates.update import NotCoveredError, UpdateSettings
 from tests.envs import EndingsEnv
 from tests.updates.reference import loss_of_minibatch
+from tests.updates.remembering import assert_goes_on_from_what_it_remembers
 
 BOX = spaces.Box(-0.5, 0.5, (2,), np.float32)
 DISCRETE = spaces.Discrete(3)
@@ -241,29 +242,12 @@ def test_restored_policy_and_optimiser_go_on_as_from_where_they_were_remembered(
     batch, settings = minibatch_of(policy), UpdateSettings(0.2, None, True, 0.0, 0.5, 0.5)
     update = AutogradUpdate(policy)
     update.read(buffer_of_zeros(space))
-
-    def take_steps() -> tuple[th.Tensor, Any]:
-        for _ in range(2):
-            update.evaluate(batch, settings)
-            update.differentiate(settings)
-            update.step()
-        values = th.nn.utils.parameters_to_vector(policy.parameters()).detach().clone()
-        return values, copy.deepcopy(policy.optimizer.state_dict()["state"])
-
-    before, state_before = take_steps()
-    remembered = update.remember()
-    expected, expected_state = take_steps()
-    assert not th.equal(before, expected)
+    remembered = assert_goes_on_from_what_it_remembers(
+        update, policy, batch, settings, lambda both: (both[0][:-1], both[1])
+    )
     update.restore(remembered)
-    assert th.equal(th.nn.utils.parameters_to_vector(policy.parameters()).detach(), before)
-    th.testing.assert_close(policy.optimizer.state_dict()["state"], state_before, rtol=0, atol=0)
-    assert is_flat([state["exp_avg"] for state in policy.optimizer.state.values()] if flat else [before])
-    with pytest.raises(ValueError, match="shorter"):
-        update.restore((remembered[0][:-1], remembered[1]))
-    update.restore(remembered)
-    again, state_again = take_steps()
-    assert th.equal(again, expected)
-    th.testing.assert_close(state_again, expected_state, rtol=0, atol=0)
+    if flat:
+        assert is_flat([state["exp_avg"] for state in policy.optimizer.state.values()])
 
 
 def test_infinite_divergence_that_is_no_penalty_leaves_the_loss_finite() -> None:

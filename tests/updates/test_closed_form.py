@@ -39,6 +39,7 @@ from sb3_ppo_scratch.updates.network_inputs import NetworkInputs
 from sb3_ppo_scratch.updates.trace_layers import trace_networks
 from sb3_ppo_scratch.updates.update import UpdateSettings
 from tests.updates.reference import loss_of_minibatch, use_kernels_of
+from tests.updates.remembering import assert_goes_on_from_what_it_remembers
 
 N_INPUTS = 3
 BOX = spaces.Box(-1.0, 1.0, (2,), np.float32)
@@ -357,28 +358,7 @@ def update_options(update: ClosedFormUpdate) -> dict[str, Any]:
 
 def test_restored_policy_and_optimiser_go_on_as_from_where_they_were_remembered() -> None:
     update, columns, policy = update_of()
-
-    def take_steps() -> tuple[th.Tensor, Any]:
-        for _ in range(2):
-            update.evaluate(columns, SETTINGS)
-            update.differentiate(SETTINGS)
-            update.step()
-        values = th.nn.utils.parameters_to_vector(policy.parameters()).detach().clone()
-        return values, deepcopy(policy.optimizer.state_dict()["state"])
-
-    before, state_before = take_steps()
-    remembered = update.remember()
-    expected, expected_state = take_steps()
-    assert not th.equal(before, expected)
-    update.restore(remembered)
-    assert th.equal(th.nn.utils.parameters_to_vector(policy.parameters()).detach(), before)
-    th.testing.assert_close(policy.optimizer.state_dict()["state"], state_before, rtol=0, atol=0)
-    with pytest.raises(ValueError, match="shorter"):
-        update.restore(remembered[:-1])
-    update.restore(remembered)
-    again, state_again = take_steps()
-    assert th.equal(again, expected)
-    th.testing.assert_close(state_again, expected_state, rtol=0, atol=0)
+    assert_goes_on_from_what_it_remembers(update, policy, columns, SETTINGS, lambda arrays: arrays[:-1])
 
 
 @pytest.mark.parametrize("max_grad_norm", [1e-6, 0.01, 1e9], ids=["nearly_nothing", "clipped", "free"])
