@@ -77,40 +77,70 @@ def estimate(samples: Sequence[Sequence[float]], statistic: Callable[..., Any], 
         is_paired: Whether the runs at one place of the samples belong together.
 
     Returns:
-        The estimate; its interval is bias-corrected and accelerated (BCa) where it exists. All resamples are equal if
-        all runs are: then the interval is the figure itself. Without an interval if a sample is shorter than
-        `LEAST_SEEDS`.
+        The estimate; its interval is bias-corrected and accelerated (BCa) where that is defined, else of percentiles.
+        Without an interval if a sample is shorter than `LEAST_SEEDS`.
     """
     arrays = [np.asarray(sample, np.float64) for sample in samples]
-    value = float(statistic(*arrays, axis=-1))
-    n_seeds = min(map(len, arrays))
-    if n_seeds < LEAST_SEEDS:
-        return Estimate(value, math.nan, math.nan, n_seeds)
-    for method in ("BCa", "percentile"):
-        with np.errstate(invalid="ignore", divide="ignore"):
-            found = _bootstrap(arrays, statistic, method, is_paired)
-        if np.all(np.isfinite(found)):
-            return Estimate(value, *found, n_seeds)
-    return Estimate(value, math.nan, math.nan, n_seeds)
+    low, high = _intervals(arrays, statistic, is_paired)
+    return Estimate(float(statistic(*arrays, axis=-1)), float(low), float(high), min(map(len, arrays)))
 
 
-def _bootstrap(
-    arrays: Sequence[NDArray[np.float64]], statistic: Callable[..., Any], method: str, is_paired: bool
-) -> tuple[float, float]:
-    """Let SciPy resample; either end is NaN where the method is not defined."""
-    with warnings.catch_warnings():
+def _intervals(
+    arrays: Sequence[NDArray[np.float64]], statistic: Callable[..., Any], is_paired: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Bootstrap arrays of shape (..., n_seeds), each place of (...) by itself; NaN for too few seeds.
+
+    BCa is not defined where all resamples are equal; there the percentiles are, too, and the interval has no width.
+    """
+    if min(array.shape[-1] for array in arrays) < LEAST_SEEDS:
+        nothing = np.full(arrays[0].shape[:-1], math.nan)
+        return nothing, nothing
+    with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        found = stats.bootstrap(
-            arrays,
-            statistic,
-            paired=is_paired,
-            vectorized=True,
-            n_resamples=N_RESAMPLES,
-            confidence_level=CONFIDENCE,
-            method=method,
-            rng=np.random.default_rng(SEED),
-        ).confidence_interval
-    return float(found.low), float(found.high)
+        best, plain = (
+            stats.bootstrap(
+                arrays,
+                statistic,
+                paired=is_paired,
+                vectorized=True,
+                axis=-1,
+                n_resamples=N_RESAMPLES,
+                confidence_level=CONFIDENCE,
+                method=method,
+                rng=np.random.default_rng(SEED),
+            ).confidence_interval
+            for method in ("BCa", "percentile")
+        )
+    is_defined = np.isfinite(best.low) & np.isfinite(best.high)
+    return np.where(is_defined, best.low, plain.low), np.where(is_defined, best.high, plain.high)
+
+
+@dataclass(frozen=True)
+class Band:
+    """A curve and how surely it is known, place by place.
+
+    Args:
+        values: The curve, shape (n,).
+        low: Lower ends of the intervals, shape (n,); NaN without.
+        high: Upper ends of the intervals, shape (n,); NaN without.
+    """
+
+    values: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def typical_curve(curves: ArrayLike) -> Band:
+    """Estimate the interquartile mean of curves at each of their places.
+
+    Args:
+        curves: A curve for each run, shape (n_seeds, n).
+
+    Returns:
+        Curve and intervals, of which each holds for its place alone, not for all at once.
+    """
+    by_place = np.asarray(curves, np.float64).T
+    return Band(interquartile_mean(by_place), *_intervals([by_place], interquartile_mean, False))
 
 
 def typical(values: Sequence[float]) -> Estimate:

@@ -19,6 +19,7 @@ from sb3_ppo_scratch.benchmark.statistics import (
     probability_of_improvement,
     time_to_threshold,
     typical,
+    typical_curve,
 )
 
 SPATIAL = [
@@ -170,3 +171,15 @@ def test_area_is_the_mean_height() -> None:
     at: NDArray[np.float64] = np.array([0.0, 1.0, 4.0])
     assert area_under_curve(at, [2.0, 4.0, 4.0]) == pytest.approx((3.0 * 1 + 4.0 * 3) / 4)
     assert area_under_curve([100, 200], [7.0, 7.0]) == 7.0
+
+
+def test_a_curves_band_is_that_of_each_of_its_places() -> None:
+    curves = np.random.default_rng(0).normal([0.0, 10.0, 20.0], size=(8, 3))
+    curves[:, 1] = 10.0
+    band = typical_curve(curves)
+    for place in range(3):
+        alone = typical(curves[:, place].tolist())
+        assert band.values[place] == pytest.approx(alone.value)
+        assert (band.low[place], band.high[place]) == pytest.approx((alone.low, alone.high), abs=0.15)
+    assert (band.low[1], band.high[1]) == (10.0, 10.0)
+    assert np.isnan(typical_curve(curves[:4]).low).all()
