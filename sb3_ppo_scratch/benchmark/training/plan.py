@@ -28,12 +28,14 @@ class Goal:
         n_timesteps: Steps of a run, over all environments.
         evaluate_every: Steps from one evaluation to the next.
         solved: The mean return of an evaluation from which on it is solved.
+        margin: The largest difference of mean returns that makes none; 0: every difference matters.
     """
 
     env_id: str
     n_timesteps: int
     evaluate_every: int
     solved: float
+    margin: float = 0.0
 
     def shortened(self, share: int) -> "Goal":
         """Leave fewer steps.

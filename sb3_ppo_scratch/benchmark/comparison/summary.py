@@ -1,0 +1,209 @@
+"""All figures of a comparison: what the report says and shows, and nothing else, stands in these.
+
+What is here: records of runs turned into figures over seeds, environment by environment. What is not: the statistics
+themselves (`benchmark/statistics.py`), words (`verdicts.py`) and pictures (`charts.py`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sb3_ppo_scratch.benchmark.statistics import (
+    Band,
+    Estimate,
+    TimeToThreshold,
+    Verdict,
+    area_under_curve,
+    judge,
+    paired_difference,
+    performance_profile,
+    probability_of_improvement,
+    time_to_threshold,
+    typical,
+    typical_curve,
+)
+from sb3_ppo_scratch.benchmark.training.plan import Contestant, Goal, Run, TrainingPlan
+from sb3_ppo_scratch.benchmark.training.records import RunRecord
+
+N_POINTS = 61
+"""Of a curve against seconds, and of a profile."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Returns while training, over seeds.
+
+    Args:
+        at: Steps or seconds, shape (n,).
+        runs: Each seed's mean returns there, shape (n_seeds, n).
+        band: Their interquartile mean.
+    """
+
+    at: NDArray[np.float64]
+    runs: NDArray[np.float64]
+    band: Band
+
+
+@dataclass(frozen=True)
+class Against:
+    """An algorithm beside the reference, over the seeds that both have.
+
+    Args:
+        difference: Of the final returns.
+        verdict: What that means within the environment's margin.
+        improvement: The probability that a run of this one ends higher.
+        speedup: How many times more steps per second it trains.
+    """
+
+    difference: Estimate
+    verdict: Verdict
+    improvement: Estimate
+    speedup: Estimate
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One algorithm on one environment.
+
+    Args:
+        contestant: The algorithm.
+        seeds: Of its finished runs, ascending.
+        finals: Mean return of each run's last policy, seed by seed.
+        score: Their interquartile mean.
+        area: Interquartile mean of the mean return over training.
+        rate: Interquartile mean of the steps per second of training.
+        steps: How many steps it took to solve.
+        seconds: How many seconds of training it took to solve.
+        by_steps: Returns against steps.
+        by_seconds: Returns against seconds of training.
+        profile: Share of runs that reach each of `EnvironmentSummary.profile_at`, shape (n,).
+        against: Beside the reference; None: it is the reference, or they share no seed.
+    """
+
+    contestant: Contestant
+    seeds: tuple[int, ...]
+    finals: tuple[float, ...]
+    score: Estimate
+    area: Estimate
+    rate: Estimate
+    steps: TimeToThreshold
+    seconds: TimeToThreshold
+    by_steps: Curve
+    by_seconds: Curve
+    profile: NDArray[np.float64]
+    against: Against | None
+
+
+@dataclass(frozen=True)
+class EnvironmentSummary:
+    """All algorithms on one environment.
+
+    Args:
+        goal: The environment.
+        profile_at: Returns at which profiles are taken, shape (n,).
+        figures: In the plan's order; those without a finished run are left out.
+    """
+
+    goal: Goal
+    profile_at: NDArray[np.float64]
+    figures: tuple[Figures, ...]
+
+
+def summarize(plan: TrainingPlan, records: Mapping[Run, RunRecord], reference: str) -> list[EnvironmentSummary]:
+    """Turn finished runs into figures.
+
+    Args:
+        plan: The comparison.
+        records: Its finished runs.
+        reference: Name of the contestant that others are compared with.
+
+    Returns:
+        Environments in the plan's order; those without a finished run are left out.
+    """
+    summaries = []
+    for goal in plan.goals:
+        by_seed = {contestant: _by_seed(goal, contestant, records) for contestant in plan.contestants}
+        found = {contestant: runs for contestant, runs in by_seed.items() if runs}
+        if found:
+            summaries.append(_summarize_environment(goal, found, reference))
+    return summaries
+
+
+def _by_seed(goal: Goal, contestant: Contestant, records: Mapping[Run, RunRecord]) -> dict[int, RunRecord]:
+    """Pick one algorithm's runs on one environment, in the order of seeds."""
+    own = {run.seed: record for run, record in records.items() if (run.goal, run.contestant) == (goal, contestant)}
+    return dict(sorted(own.items()))
+
+
+def _summarize_environment(
+    goal: Goal, found: Mapping[Contestant, Mapping[int, RunRecord]], reference: str
+) -> EnvironmentSummary:
+    """Compute all algorithms' figures."""
+    finals = [record.final.mean_return for runs in found.values() for record in runs.values()]
+    at = np.linspace(min(finals), max(finals), N_POINTS)
+    longest = max(np.median([record.final.seconds for record in runs.values()]) for runs in found.values())
+    base = next((runs for contestant, runs in found.items() if contestant.name == reference), {})
+    figures = tuple(
+        _summarize_contestant(goal, contestant, runs, at, float(longest), {} if runs is base else base)
+        for contestant, runs in found.items()
+    )
+    return EnvironmentSummary(goal, at, figures)
+
+
+def _summarize_contestant(
+    goal: Goal,
+    contestant: Contestant,
+    runs: Mapping[int, RunRecord],
+    profile_at: NDArray[np.float64],
+    longest: float,
+    base: Mapping[int, RunRecord],
+) -> Figures:
+    """Compute one algorithm's figures; `longest` are the seconds at which the time axis ends."""
+    records = list(runs.values())
+    finals = [record.final.mean_return for record in records]
+    times = [record.solved_at(goal.solved) for record in records]
+    own_steps = np.arange(0, goal.n_timesteps + 1, goal.evaluate_every, dtype=np.float64)
+    own_seconds = np.linspace(0.0, min(longest, max(record.final.seconds for record in records)), N_POINTS)
+    return Figures(
+        contestant=contestant,
+        seeds=tuple(runs),
+        finals=tuple(finals),
+        score=typical(finals),
+        area=typical([area_under_curve(*_curve(record, "steps")) for record in records]),
+        rate=typical([record.rate for record in records]),
+        steps=time_to_threshold([steps for steps, _ in times], [record.final.steps for record in records]),
+        seconds=time_to_threshold([seconds for _, seconds in times], [record.final.seconds for record in records]),
+        by_steps=_summarize_curve(records, "steps", own_steps),
+        by_seconds=_summarize_curve(records, "seconds", own_seconds),
+        profile=performance_profile(finals, profile_at),
+        against=_compare(runs, base, goal.margin),
+    )
+
+
+def _curve(record: RunRecord, by: str) -> NDArray[np.float64]:
+    """Read a run's returns by steps or seconds, shape (2, evaluations)."""
+    points = [(getattr(point, by), point.mean_return) for point in record.evaluations]
+    return np.array(points, dtype=np.float64).T
+
+
+def _summarize_curve(records: Sequence[RunRecord], by: str, at: NDArray[np.float64]) -> Curve:
+    """Interpolate runs at the same places, since rollouts end where they end; after its end a run stays as it was."""
+    runs = np.array([np.interp(at, *_curve(record, by)) for record in records])
+    return Curve(at, runs, typical_curve(runs))
+
+
+def _compare(runs: Mapping[int, RunRecord], base: Mapping[int, RunRecord], margin: float) -> Against | None:
+    """Compare with the reference, seed by seed."""
+    seeds = [seed for seed in runs if seed in base]
+    if not seeds:
+        return None
+    ours, theirs = ([each[seed].final.mean_return for seed in seeds] for each in (runs, base))
+    difference = paired_difference(ours, theirs)
+    return Against(
+        difference=difference,
+        verdict=judge(difference, margin),
+        improvement=probability_of_improvement(ours, theirs),
+        speedup=typical([runs[seed].rate / base[seed].rate for seed in seeds]),
+    )
