@@ -64,14 +64,38 @@ class Against:
 
 
 @dataclass(frozen=True)
+class RunFigures:
+    """One run: what all figures over seeds are made of.
+
+    Args:
+        seed: Its seed.
+        final: Mean return of its last policy.
+        area: Mean return over training: the area under its curve by its length.
+        rate: Steps per second of training.
+        steps: Steps until it was solved; infinity if it never was.
+        seconds: Seconds of training until then.
+        n_steps: Steps in all.
+        n_seconds: Seconds of training in all.
+    """
+
+    seed: int
+    final: float
+    area: float
+    rate: float
+    steps: float
+    seconds: float
+    n_steps: int
+    n_seconds: float
+
+
+@dataclass(frozen=True)
 class Figures:
     """One algorithm on one environment.
 
     Args:
         contestant: The algorithm.
-        seeds: Of its finished runs, ascending.
-        finals: Mean return of each run's last policy, seed by seed.
-        score: Their interquartile mean.
+        runs: Its finished runs, in the order of seeds.
+        score: Interquartile mean of the last policies' mean returns.
         area: Interquartile mean of the mean return over training.
         rate: Interquartile mean of the steps per second of training.
         steps: How many steps it took to solve.
@@ -83,8 +107,7 @@ class Figures:
     """
 
     contestant: Contestant
-    seeds: tuple[int, ...]
-    finals: tuple[float, ...]
+    runs: tuple[RunFigures, ...]
     score: Estimate
     area: Estimate
     rate: Estimate
@@ -162,23 +185,36 @@ def _summarize_contestant(
 ) -> Figures:
     """Compute one algorithm's figures; `longest` are the seconds at which the time axis ends."""
     records = list(runs.values())
-    finals = [record.final.mean_return for record in records]
-    times = [record.solved_at(goal.solved) for record in records]
+    each = tuple(_summarize_run(seed, record, goal) for seed, record in runs.items())
     own_steps = np.arange(0, goal.n_timesteps + 1, goal.evaluate_every, dtype=np.float64)
-    own_seconds = np.linspace(0.0, min(longest, max(record.final.seconds for record in records)), N_POINTS)
+    own_seconds = np.linspace(0.0, min(longest, max(run.n_seconds for run in each)), N_POINTS)
     return Figures(
         contestant=contestant,
-        seeds=tuple(runs),
-        finals=tuple(finals),
-        score=typical(finals),
-        area=typical([area_under_curve(*_curve(record, "steps")) for record in records]),
-        rate=typical([record.rate for record in records]),
-        steps=time_to_threshold([steps for steps, _ in times], [record.final.steps for record in records]),
-        seconds=time_to_threshold([seconds for _, seconds in times], [record.final.seconds for record in records]),
+        runs=each,
+        score=typical([run.final for run in each]),
+        area=typical([run.area for run in each]),
+        rate=typical([run.rate for run in each]),
+        steps=time_to_threshold([run.steps for run in each], [run.n_steps for run in each]),
+        seconds=time_to_threshold([run.seconds for run in each], [run.n_seconds for run in each]),
         by_steps=_summarize_curve(records, "steps", own_steps),
         by_seconds=_summarize_curve(records, "seconds", own_seconds),
-        profile=performance_profile(finals, profile_at),
+        profile=performance_profile([run.final for run in each], profile_at),
         against=_compare(runs, base, goal.margin),
+    )
+
+
+def _summarize_run(seed: int, record: RunRecord, goal: Goal) -> RunFigures:
+    """Compute one run's figures."""
+    steps, seconds = record.solved_at(goal.solved)
+    return RunFigures(
+        seed=seed,
+        final=record.final.mean_return,
+        area=area_under_curve(*_curve(record, "steps")),
+        rate=record.rate,
+        steps=steps,
+        seconds=seconds,
+        n_steps=record.final.steps,
+        n_seconds=record.final.seconds,
     )
 
 

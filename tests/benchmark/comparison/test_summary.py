@@ -25,8 +25,8 @@ def summarized(records: dict[Run, RunRecord], plan: TrainingPlan = PLAN) -> Envi
 def test_figures_are_those_of_the_last_policies_over_seeds() -> None:
     ours, stock = summarized({**OUR_RUNS, **STOCK_RUNS}).figures
     assert (ours.contestant, stock.contestant) == (OURS, STOCK)
-    assert ours.seeds == (1, 2, 3, 4, 5, 6)
-    assert ours.finals == ENDS
+    assert [run.seed for run in ours.runs] == [1, 2, 3, 4, 5, 6]
+    assert tuple(run.final for run in ours.runs) == ENDS
     assert ours.score.value == (100 + 105 + 110 + 120) / 4
     assert ours.score.low < ours.score.value < ours.score.high
     assert ours.area.value == pytest.approx(np.mean(sorted((50 + end / 2) / 2 for end in ENDS)[1:5]))
