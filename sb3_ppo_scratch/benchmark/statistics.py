@@ -78,7 +78,7 @@ def estimate(samples: Sequence[Sequence[float]], statistic: Callable[..., Any], 
 
     Returns:
         The estimate; its interval is bias-corrected and accelerated (BCa) where that is defined, else of percentiles.
-        Without an interval if a sample is shorter than `LEAST_SEEDS`.
+        Without an interval if a sample is shorter than `LEAST_SEEDS` or holds NaN.
     """
     arrays = [np.asarray(sample, np.float64) for sample in samples]
     low, high = _intervals(arrays, statistic, is_paired)
@@ -92,7 +92,7 @@ def _intervals(
 
     BCa is not defined where all resamples are equal; there the percentiles are, too, and the interval has no width.
     """
-    if min(array.shape[-1] for array in arrays) < LEAST_SEEDS:
+    if min(array.shape[-1] for array in arrays) < LEAST_SEEDS or any(np.isnan(array).any() for array in arrays):
         nothing = np.full(arrays[0].shape[:-1], math.nan)
         return nothing, nothing
     with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):

@@ -81,11 +81,15 @@ def _pairs(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, str,
     before = _by_name(old)
     for (env_id, contestant), runs in _by_name(new).items():
         for figure in HIGHER_IS_BETTER if (env_id, contestant) in before else ():
-            values = [
-                [math.inf if run[figure] is None else run[figure] for run in each]
-                for each in (before[env_id, contestant], runs)
-            ]
-            yield env_id, contestant, figure, values[0], values[1]
+            old_values, new_values = (_values(each, figure) for each in (before[env_id, contestant], runs))
+            if old_values and new_values:
+                yield env_id, contestant, figure, old_values, new_values
+
+
+def _values(runs: Sequence[dict[str, Any]], figure: str) -> list[float]:
+    """List a figure of all runs; what never happened is infinity, and what takes no time has no rate."""
+    missing = [] if figure == "rate" else [math.inf]
+    return [value for run in runs for value in (missing if run[figure] is None else [run[figure]])]
 
 
 def _by_name(results: dict[str, Any]) -> dict[tuple[str, str], list[dict[str, Any]]]:

@@ -48,15 +48,17 @@ class Curve:
 
 @dataclass(frozen=True)
 class Against:
-    """An algorithm beside the reference, over the seeds that both have.
+    """An algorithm beside another one, over the seeds that both have.
 
     Args:
+        reference: The other.
         difference: Of the final returns.
         verdict: What that means within the environment's margin.
         improvement: The probability that a run of this one ends higher.
         speedup: How many times more steps per second it trains.
     """
 
+    reference: Contestant
     difference: Estimate
     verdict: Verdict
     improvement: Estimate
@@ -76,6 +78,7 @@ class RunFigures:
         seconds: Seconds of training until then.
         n_steps: Steps in all.
         n_seconds: Seconds of training in all.
+        n_rollout_seconds: Those of them in which experience was collected.
     """
 
     seed: int
@@ -86,6 +89,7 @@ class RunFigures:
     seconds: float
     n_steps: int
     n_seconds: float
+    n_rollout_seconds: float
 
 
 @dataclass(frozen=True)
@@ -98,12 +102,14 @@ class Figures:
         score: Interquartile mean of the last policies' mean returns.
         area: Interquartile mean of the mean return over training.
         rate: Interquartile mean of the steps per second of training.
+        collecting: Interquartile mean of the microseconds that a step takes while experience is collected.
+        updating: Interquartile mean of the microseconds that the rest of training takes, by step.
         steps: How many steps it took to solve.
         seconds: How many seconds of training it took to solve.
         by_steps: Returns against steps.
         by_seconds: Returns against seconds of training.
         profile: Share of runs that reach each of `EnvironmentSummary.profile_at`, shape (n,).
-        against: Beside the reference; None: it is the reference, or they share no seed.
+        against: Beside each of those that it is compared with, if they share a seed.
     """
 
     contestant: Contestant
@@ -111,12 +117,14 @@ class Figures:
     score: Estimate
     area: Estimate
     rate: Estimate
+    collecting: Estimate
+    updating: Estimate
     steps: TimeToThreshold
     seconds: TimeToThreshold
     by_steps: Curve
     by_seconds: Curve
     profile: NDArray[np.float64]
-    against: Against | None
+    against: tuple[Against, ...]
 
 
 @dataclass(frozen=True)
@@ -134,13 +142,12 @@ class EnvironmentSummary:
     figures: tuple[Figures, ...]
 
 
-def summarize(plan: TrainingPlan, records: Mapping[Run, RunRecord], reference: str) -> list[EnvironmentSummary]:
+def summarize(plan: TrainingPlan, records: Mapping[Run, RunRecord]) -> list[EnvironmentSummary]:
     """Turn finished runs into figures.
 
     Args:
         plan: The comparison.
         records: Its finished runs.
-        reference: Name of the contestant that others are compared with.
 
     Returns:
         Environments in the plan's order; those without a finished run are left out.
@@ -150,7 +157,7 @@ def summarize(plan: TrainingPlan, records: Mapping[Run, RunRecord], reference: s
         by_seed = {contestant: _by_seed(goal, contestant, records) for contestant in plan.contestants}
         found = {contestant: runs for contestant, runs in by_seed.items() if runs}
         if found:
-            summaries.append(_summarize_environment(goal, found, reference))
+            summaries.append(_summarize_environment(goal, found))
     return summaries
 
 
@@ -160,30 +167,24 @@ def _by_seed(goal: Goal, contestant: Contestant, records: Mapping[Run, RunRecord
     return dict(sorted(own.items()))
 
 
-def _summarize_environment(
-    goal: Goal, found: Mapping[Contestant, Mapping[int, RunRecord]], reference: str
-) -> EnvironmentSummary:
+def _summarize_environment(goal: Goal, found: Mapping[Contestant, Mapping[int, RunRecord]]) -> EnvironmentSummary:
     """Compute all algorithms' figures."""
     finals = [record.final.mean_return for runs in found.values() for record in runs.values()]
     at = np.linspace(min(finals), max(finals), N_POINTS)
     longest = max(np.median([record.final.seconds for record in runs.values()]) for runs in found.values())
-    base = next((runs for contestant, runs in found.items() if contestant.name == reference), {})
-    figures = tuple(
-        _summarize_contestant(goal, contestant, runs, at, float(longest), {} if runs is base else base)
-        for contestant, runs in found.items()
-    )
+    figures = tuple(_summarize_contestant(goal, contestant, found, at, float(longest)) for contestant in found)
     return EnvironmentSummary(goal, at, figures)
 
 
 def _summarize_contestant(
     goal: Goal,
     contestant: Contestant,
-    runs: Mapping[int, RunRecord],
+    found: Mapping[Contestant, Mapping[int, RunRecord]],
     profile_at: NDArray[np.float64],
     longest: float,
-    base: Mapping[int, RunRecord],
 ) -> Figures:
     """Compute one algorithm's figures; `longest` are the seconds at which the time axis ends."""
+    runs = found[contestant]
     records = list(runs.values())
     each = tuple(_summarize_run(seed, record, goal) for seed, record in runs.items())
     own_steps = np.arange(0, goal.n_timesteps + 1, goal.evaluate_every, dtype=np.float64)
@@ -194,12 +195,18 @@ def _summarize_contestant(
         score=typical([run.final for run in each]),
         area=typical([run.area for run in each]),
         rate=typical([run.rate for run in each]),
+        collecting=typical([1e6 * run.n_rollout_seconds / run.n_steps for run in each]),
+        updating=typical([1e6 * (run.n_seconds - run.n_rollout_seconds) / run.n_steps for run in each]),
         steps=time_to_threshold([run.steps for run in each], [run.n_steps for run in each]),
         seconds=time_to_threshold([run.seconds for run in each], [run.n_seconds for run in each]),
         by_steps=_summarize_curve(records, "steps", own_steps),
         by_seconds=_summarize_curve(records, "seconds", own_seconds),
         profile=performance_profile([run.final for run in each], profile_at),
-        against=_compare(runs, base, goal.margin),
+        against=tuple(
+            _compare(runs, others, other, goal.margin)
+            for other, others in found.items()
+            if other.name in contestant.against and runs.keys() & others.keys()
+        ),
     )
 
 
@@ -215,6 +222,7 @@ def _summarize_run(seed: int, record: RunRecord, goal: Goal) -> RunFigures:
         seconds=seconds,
         n_steps=record.final.steps,
         n_seconds=record.final.seconds,
+        n_rollout_seconds=record.final.rollout_seconds,
     )
 
 
@@ -230,16 +238,17 @@ def _summarize_curve(records: Sequence[RunRecord], by: str, at: NDArray[np.float
     return Curve(at, runs, typical_curve(runs))
 
 
-def _compare(runs: Mapping[int, RunRecord], base: Mapping[int, RunRecord], margin: float) -> Against | None:
-    """Compare with the reference, seed by seed."""
-    seeds = [seed for seed in runs if seed in base]
-    if not seeds:
-        return None
-    ours, theirs = ([each[seed].final.mean_return for seed in seeds] for each in (runs, base))
+def _compare(
+    runs: Mapping[int, RunRecord], others: Mapping[int, RunRecord], reference: Contestant, margin: float
+) -> Against:
+    """Compare with another one, seed by seed."""
+    seeds = [seed for seed in runs if seed in others]
+    ours, theirs = ([each[seed].final.mean_return for seed in seeds] for each in (runs, others))
     difference = paired_difference(ours, theirs)
     return Against(
+        reference=reference,
         difference=difference,
         verdict=judge(difference, margin),
         improvement=probability_of_improvement(ours, theirs),
-        speedup=typical([runs[seed].rate / base[seed].rate for seed in seeds]),
+        speedup=typical([runs[seed].rate / others[seed].rate for seed in seeds]),
     )

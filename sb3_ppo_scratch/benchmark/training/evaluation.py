@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
@@ -63,13 +62,26 @@ class EvaluationRecorder(BaseCallback):
         self.n_episodes, self.n_final_episodes = n_episodes, n_final_episodes
         self.evaluations: list[dict[str, Any]] = []
         self._env: VecEnv | None = None
-        self._started = self._paused = 0.0
+        self._started = self._paused = self._collected = self._rollout_began = 0.0
         self._next = 0
 
     def _on_training_start(self) -> None:
         """Start the clock, and look at the policy before it has learned anything."""
         self._started, self._paused, self._next = time.process_time(), 0.0, self.num_timesteps + self.every
+        self._collected = 0.0
         self._evaluate(self.n_episodes)
+
+    def _on_rollout_start(self) -> None:
+        """Start the clock of collecting experience."""
+        self._rollout_began = self._seconds(time.process_time())
+
+    def _on_rollout_end(self) -> None:
+        """Stop that clock."""
+        self._collected += self._seconds(time.process_time()) - self._rollout_began
+
+    def _seconds(self, now: float) -> float:
+        """Seconds trained until a point of time."""
+        return now - self._started - self._paused
 
     def _on_step(self) -> bool:
         """Look at the policy if it is time.
@@ -103,7 +115,8 @@ class EvaluationRecorder(BaseCallback):
         self.evaluations.append(
             {
                 "steps": self.num_timesteps,
-                "seconds": began - self._started - self._paused,
+                "seconds": self._seconds(began),
+                "rollout_seconds": self._collected,
                 "returns": returns,
                 "lengths": lengths,
             }
@@ -130,11 +143,11 @@ class EvaluationRecorder(BaseCallback):
         return make_environments(settings[0].name, settings[0], self.first_seed, n_envs=self.n_episodes, trusted=True)
 
 
-def play_on_seeds(model: BaseAlgorithm, env: VecEnv, first_seed: int, n_episodes: int) -> tuple[list[float], list[int]]:
+def play_on_seeds(model: Any, env: VecEnv, first_seed: int, n_episodes: int) -> tuple[list[float], list[int]]:
     """Play whole episodes with a policy's most likely actions, one per seed.
 
     Args:
-        model: The policy's algorithm.
+        model: Has SB3's `predict`.
         env: Environments that `Monitor` watches from inside their wrappers; `n_episodes` is a multiple of their number.
         first_seed: Seed of the first episode; the others follow.
         n_episodes: How many.

@@ -11,7 +11,8 @@ from pathlib import Path
 from sb3_ppo_scratch.benchmark.training.execution import Train, execute, finished
 from sb3_ppo_scratch.benchmark.training.figures import draw_rungs
 from sb3_ppo_scratch.benchmark.training.ladder_report import render
-from sb3_ppo_scratch.benchmark.training.plan import PLANS, Run, TrainingPlan, load_plan
+from sb3_ppo_scratch.benchmark.training.plan import Run, TrainingPlan
+from sb3_ppo_scratch.benchmark.training.plan_files import PLANS, load_plan
 from sb3_ppo_scratch.benchmark.training.process import train_in_process
 from sb3_ppo_scratch.benchmark.training.records import RunRecord
 from sb3_ppo_scratch.errors import ArgumentError

@@ -1,6 +1,6 @@
-"""Which runs a comparison is made of, read from a plan file.
+"""Which runs a comparison is made of.
 
-What is here: data, and checking it before anything is trained. What is not: running (`process.py`, `execution.py`).
+What is here: data. What is not: plan files (`plan_files.py`), running (`process.py`, `execution.py`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,15 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from sb3_ppo_scratch.errors import ArgumentError, ArgumentTypeError, check_known_names
+from sb3_ppo_scratch.errors import ArgumentError, check_known_names
 from sb3_ppo_scratch.hyperparams import hyperparams_folder
 
-PLANS = Path(__file__).parent / "plans"
-"""The plans that come with this project."""
 ZOO = "rl_zoo3"
 """As a contestant's `config`: the file that rl_zoo3 has for the algorithm."""
+RANDOM = "random"
+"""As a contestant's `algorithm`: draws actions from the action space, and learns nothing."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,7 @@ class Goal:
         evaluate_every: Steps from one evaluation to the next.
         solved: The mean return of an evaluation from which on it is solved.
         margin: The largest difference of mean returns that makes none; 0: every difference matters.
+        packages: Packages that register the environment when they are imported.
     """
 
     env_id: str
@@ -36,6 +35,7 @@ class Goal:
     evaluate_every: int
     solved: float
     margin: float = 0.0
+    packages: tuple[str, ...] = ()
 
     def shortened(self, share: int) -> "Goal":
         """Leave fewer steps.
@@ -58,20 +58,23 @@ class Contestant:
     Args:
         name: A short name, which is also its folder's.
         title: Its name in tables and figures.
-        algorithm: rl_zoo3's name of it.
-        config: Its hyperparameter file, below the folder of this project's files; `rl_zoo3`: rl_zoo3's own.
+        algorithm: rl_zoo3's name of it; `random`: draws actions.
+        config: Its hyperparameter file, below the folder of this project's files or wherever an absolute path says;
+            `rl_zoo3`: rl_zoo3's own. Empty for `random`.
         about: What is new in it, in a few words.
         environments: Where it takes part; empty: everywhere.
         hyperparams: What it changes of the file, by key.
+        against: Names of those that it is compared with, seed by seed.
     """
 
     name: str
     title: str
     algorithm: str
-    config: str
+    config: str = ""
     about: str = ""
     environments: tuple[str, ...] = ()
     hyperparams: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    against: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -172,100 +175,17 @@ class TrainingPlan:
             raise ArgumentError(f"there must be at least 1 seed, not {n_seeds}.")
         seeds = self.seeds if n_seeds is None else tuple(range(self.seeds[0], self.seeds[0] + n_seeds))
         goals = [goal for goal in self.goals if not env_ids or goal.env_id in env_ids]
+        left = contestants or [each.name for each in self.contestants]
         return replace(
             self,
             goals=tuple(goal.shortened(share) for goal in goals),
-            contestants=tuple(each for each in self.contestants if not contestants or each.name in contestants),
+            contestants=tuple(
+                replace(each, against=tuple(name for name in each.against if name in left))
+                for each in self.contestants
+                if each.name in left
+            ),
             seeds=seeds,
         )
-
-
-def load_plan(path: Path) -> TrainingPlan:
-    """Read a plan file.
-
-    Args:
-        path: A YAML file with `title`, `environments`, `contestants`, `seeds` and, if it is to differ, `evaluation`.
-
-    Returns:
-        The plan.
-
-    Raises:
-        FileNotFoundError: If there is no such file, or it names a hyperparameter file that does not exist.
-        ArgumentTypeError: If a key is unknown; the message names the nearest.
-        ArgumentError: If something is missing or cannot work.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no plan {path}")
-    written = yaml.safe_load(path.read_text())
-    if not isinstance(written, dict):
-        raise ArgumentError(f"{path} is no plan: it holds no mapping.")
-    check_known_names(written, ("title", "environments", "contestants", "seeds", "evaluation"), where=f"{path}")
-    try:
-        goals = [
-            _read(Goal, values, f"{path}, {name}", env_id=name) for name, values in written["environments"].items()
-        ]
-        contestants = [
-            _read(Contestant, values, f"{path}, {name}", name=name) for name, values in written["contestants"].items()
-        ]
-        title, seeds = str(written["title"]), tuple(written["seeds"])
-    except ArgumentTypeError:
-        raise
-    except (KeyError, AttributeError, TypeError) as error:
-        raise ArgumentError(f"{path} is no whole plan: {error!r}.") from error
-    evaluation = _read(Evaluation, written.get("evaluation") or {}, f"{path}, evaluation")
-    plan = TrainingPlan(title, tuple(goals), tuple(contestants), seeds, evaluation)
-    _check(plan, path)
-    return plan
-
-
-def _read(kind: Any, values: Mapping[str, Any], where: str, **named: str) -> Any:
-    """Make one entry of a plan.
-
-    Raises:
-        ArgumentTypeError: If a key is unknown.
-        ArgumentError: If one is missing.
-    """
-    check_known_names(values, set(kind.__dataclass_fields__) - set(named), where=where)
-    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-    try:
-        return kind(**named, **{**values, **lists})
-    except TypeError as error:
-        raise ArgumentError(f"{where}: {error}") from error
-
-
-def _check(plan: TrainingPlan, path: Path) -> None:
-    """Check what can be checked before anything is trained.
-
-    Raises:
-        FileNotFoundError: If a hyperparameter file does not exist.
-        ArgumentTypeError: If an environment's name is unknown.
-        ArgumentError: If a number cannot work.
-    """
-    for contestant in plan.contestants:
-        check_known_names(
-            contestant.environments, [goal.env_id for goal in plan.goals], where=f"{path}, {contestant.name}"
-        )
-        if contestant.config != ZOO and not config_path(contestant).is_file():
-            raise FileNotFoundError(f"{path}, {contestant.name}: there is no file {config_path(contestant)}")
-    _check_numbers(plan, path)
-
-
-def _check_numbers(plan: TrainingPlan, path: Path) -> None:
-    """Check seeds, episodes and steps.
-
-    Raises:
-        ArgumentError: If one cannot work.
-    """
-    if not plan.seeds or not all(isinstance(seed, int) and seed >= 0 for seed in plan.seeds):
-        raise ArgumentError(f"{path}: `seeds` must be a list of numbers from 0 on, got {list(plan.seeds)}.")
-    if plan.evaluation.n_episodes < 1 or plan.evaluation.n_final_episodes % plan.evaluation.n_episodes:
-        raise ArgumentError(
-            f"{path}: `n_final_episodes` ({plan.evaluation.n_final_episodes}) must be a multiple of `n_episodes` "
-            f"({plan.evaluation.n_episodes})."
-        )
-    for goal in plan.goals:
-        if goal.n_timesteps < 1 or goal.evaluate_every < 1:
-            raise ArgumentError(f"{path}, {goal.env_id}: numbers of steps must be at least 1.")
 
 
 def config_path(contestant: Contestant) -> Path:

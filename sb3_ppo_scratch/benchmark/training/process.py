@@ -4,7 +4,6 @@ What is here: its command line, starting it, and what is recorded when it has en
 policy inside (`evaluation.py`), many runs (`execution.py`).
 """
 
-import hashlib
 import shlex
 import shutil
 import subprocess
@@ -17,9 +16,10 @@ import yaml
 
 from sb3_ppo_scratch.benchmark.machine import describe_machine
 from sb3_ppo_scratch.benchmark.threads import variables_with_threads
-from sb3_ppo_scratch.benchmark.training.plan import ZOO, Run, config_path
-from sb3_ppo_scratch.benchmark.training.records import RunRecord, read_evaluations, write_record
+from sb3_ppo_scratch.benchmark.training.plan import RANDOM, ZOO, Run, config_path
+from sb3_ppo_scratch.benchmark.training.records import RunRecord, digest_of, find_model, read_evaluations, write_record
 
+RANDOM_AGENT = "sb3_ppo_scratch.benchmark.training.random_agent"
 RECORDER = "sb3_ppo_scratch.benchmark.training.evaluation.EvaluationRecorder"
 LOG_FILE = "log.txt"
 """What the process prints."""
@@ -42,6 +42,8 @@ def run_words(run: Run) -> list[str]:
     Returns:
         Words after the Python interpreter; `FOLDER` stands for the folder.
     """
+    if run.contestant.algorithm == RANDOM:
+        return _random_words(run)
     evaluation = run.evaluation
     recorder = {
         "folder": FOLDER,
@@ -64,7 +66,20 @@ def run_words(run: Run) -> list[str]:
         *("--eval-freq", "-1"),
         *("--num-threads", str(THREADS)),
         *("--env-kwargs", "render_mode:None"),
+        *_package_words(run),
     ]
+
+
+def _random_words(run: Run) -> list[str]:
+    """Write the command line of a run that learns nothing; rl_zoo3 has no such algorithm."""
+    numbers = {"seed": run.seed, "n-timesteps": run.goal.n_timesteps, **vars(run.evaluation)}
+    options = [word for name, value in numbers.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    return ["-m", RANDOM_AGENT, "--env", run.goal.env_id, *_package_words(run), *options, "--folder", FOLDER]
+
+
+def _package_words(run: Run) -> list[str]:
+    """Write what registers the environment."""
+    return ["--gym-packages", *run.goal.packages] if run.goal.packages else []
 
 
 def own_callbacks(config: Path, env_id: str) -> list[Any]:
@@ -92,7 +107,8 @@ def shown_command(run: Run) -> str:
         The command; `FOLDER` stands for the run's folder.
     """
     config = config_path(run.contestant)
-    shown = f"hyperparams/{run.contestant.config}" if run.contestant.config != ZOO else config.name
+    is_own = run.contestant.config != ZOO and not Path(run.contestant.config).is_absolute()
+    shown = f"hyperparams/{run.contestant.config}" if is_own else config.name
     return shlex.join(["python", *(shown if word == str(config) else word for word in run_words(run))])
 
 
@@ -103,9 +119,11 @@ def identity(run: Run) -> str:
         run: What is trained.
 
     Returns:
-        The command, and a digest of the hyperparameter file.
+        The command, and a digest of the hyperparameter file, if there is one.
     """
-    return f"{shown_command(run)} # {hashlib.sha256(config_path(run.contestant).read_bytes()).hexdigest()[:16]}"
+    has_config = run.contestant.algorithm != RANDOM
+    digest = f" # {digest_of(config_path(run.contestant))}" if has_config else ""
+    return f"{shown_command(run)}{digest}"
 
 
 def train_in_process(run: Run, folder: Path, started: Callable[[Any], None]) -> RunRecord:
@@ -132,12 +150,14 @@ def train_in_process(run: Run, folder: Path, started: Callable[[Any], None]) -> 
         evaluations = ()
     if not evaluations:
         raise TrainingError(_tail(folder / LOG_FILE) or f"exit status {status}")
+    model = find_model(folder)
     record = RunRecord(
         identity=identity(run),
         command=shown_command(run),
         machine=describe_machine(),
         threads=THREADS,
         evaluations=evaluations,
+        model_digest=digest_of(model) if model is not None else "",
     )
     write_record(record, folder)
     return record

@@ -4,6 +4,7 @@ What is here: reading and writing the record, and looking things up in one. What
 comparing many (`ladder_report.py`).
 """
 
+import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
@@ -18,7 +19,7 @@ EVALUATIONS_FILE = "evaluations.json"
 """What the process of a run writes at its end."""
 RECORD_FILE = "run.json"
 """What is written once that process has ended well: a run that has it is finished."""
-FORMAT = "sb3-ppo-scratch training run 1"
+FORMAT = "sb3-ppo-scratch training run 2"
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,14 @@ class EvaluationPoint:
     Args:
         steps: Steps trained, over all environments.
         seconds: Seconds of processor time trained, without those of evaluations.
+        rollout_seconds: Those of them in which experience was collected.
         returns: Of each episode, in the environment's own units.
         lengths: Of each episode, in steps.
     """
 
     steps: int
     seconds: float
+    rollout_seconds: float
     returns: tuple[float, ...]
     lengths: tuple[int, ...]
 
@@ -53,6 +56,7 @@ class RunRecord:
         machine: What it ran on, and the versions.
         threads: Threads of torch and BLAS.
         evaluations: In the order of steps; the last is the one that counts.
+        model_digest: Of the saved model; empty: none was saved.
     """
 
     identity: str
@@ -60,6 +64,7 @@ class RunRecord:
     machine: dict[str, Any]
     threads: int
     evaluations: tuple[EvaluationPoint, ...]
+    model_digest: str = ""
 
     @property
     def final(self) -> EvaluationPoint:
@@ -68,8 +73,8 @@ class RunRecord:
 
     @property
     def rate(self) -> float:
-        """Steps per second of training."""
-        return self.final.steps / self.final.seconds
+        """Steps per second of training; NaN if it took no time."""
+        return self.final.steps / self.final.seconds if self.final.seconds > 0.0 else math.nan
 
     def solved_at(self, threshold: float) -> tuple[float, float]:
         """Find when the mean return of an evaluation first reached a threshold.
@@ -103,7 +108,8 @@ def read_evaluations(folder: Path) -> tuple[EvaluationPoint, ...]:
 
 def _point(entry: dict[str, Any]) -> EvaluationPoint:
     """Build an evaluation from JSON."""
-    return EvaluationPoint(entry["steps"], entry["seconds"], tuple(entry["returns"]), tuple(entry["lengths"]))
+    lists = {name: tuple(entry[name]) for name in ("returns", "lengths")}
+    return EvaluationPoint(**{**entry, **lists})
 
 
 def write_record(record: RunRecord, folder: Path) -> None:
@@ -123,12 +129,40 @@ def read_record(folder: Path) -> RunRecord | None:
         folder: The run's folder.
 
     Returns:
-        It; None if the run is not finished, or the file is damaged.
+        It; None if the run is not finished, or its record or its model is damaged.
     """
     try:
         written = json.loads((folder / RECORD_FILE).read_text())
         if written.pop("format") != FORMAT:
             return None
-        return RunRecord(**{**written, "evaluations": tuple(_point(entry) for entry in written["evaluations"])})
+        record = RunRecord(**{**written, "evaluations": tuple(_point(entry) for entry in written["evaluations"])})
+        model = find_model(folder)
+        return record if record.model_digest == (digest_of(model) if model is not None else "") else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def find_model(folder: Path) -> Path | None:
+    """Find the model that rl_zoo3 has saved at the end of a run.
+
+    Args:
+        folder: The run's folder.
+
+    Returns:
+        The file, which is named like the folder of settings beside it; None if there is none.
+    """
+    settings = [config.parent for config in folder.glob("*/*/*/config.yml")]
+    models = [each.with_name(f"{each.name}.zip") for each in settings]
+    return next((model for model in models if model.is_file()), None)
+
+
+def digest_of(path: Path) -> str:
+    """Digest a file.
+
+    Args:
+        path: It.
+
+    Returns:
+        Sixteen hexadecimal digits.
+    """
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -21,7 +21,7 @@ MACHINE = {"cpu": "a CPU", "cores": 2}
 def results_of(folder: Path, ends: list[float], *, seconds: float = 1.0, cpu: str = "a CPU") -> dict[str, Any]:
     """Results of runs that end at given returns."""
     records = made_up_runs(*[[0.0, end / 2, end] for end in ends], contestant=STOCK, seconds=seconds)
-    write_results(summarize(PLAN, records, "stock"), {"machine": {**MACHINE, "cpu": cpu}}, folder)
+    write_results(summarize(PLAN, records), {"machine": {**MACHINE, "cpu": cpu}}, folder)
     return read_results(folder)
 
 
@@ -46,7 +46,7 @@ def test_what_is_written_is_read_and_holds_nothing_that_json_has_not(tmp_path: P
 
 
 def test_single_runs_are_listed(tmp_path: Path) -> None:
-    summaries = summarize(PLAN, made_up_runs([0.0, 50.0, 120.0], [0.0, 0.0, 0.0]), "stock")
+    summaries = summarize(PLAN, made_up_runs([0.0, 50.0, 120.0], [0.0, 0.0, 0.0]))
     rows = list(csv.DictReader(io.StringIO(list_runs(summaries))))
     assert [(row["environment"], row["contestant"], row["seed"], row["steps"]) for row in rows] == [
         ("CartPole-v1", "ours", "1", "1000.0"),

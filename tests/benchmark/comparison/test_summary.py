@@ -18,7 +18,7 @@ STOCK_RUNS = made_up_runs(*[[0.0, 20.0, end - 30.0] for end in ENDS], contestant
 
 def summarized(records: dict[Run, RunRecord], plan: TrainingPlan = PLAN) -> EnvironmentSummary:
     """The figures of the only environment."""
-    [environment] = summarize(plan, records, "stock")
+    [environment] = summarize(plan, records)
     return environment
 
 
@@ -31,20 +31,21 @@ def test_figures_are_those_of_the_last_policies_over_seeds() -> None:
     assert ours.score.low < ours.score.value < ours.score.high
     assert ours.area.value == pytest.approx(np.mean(sorted((50 + end / 2) / 2 for end in ENDS)[1:5]))
     assert (ours.rate.value, stock.rate.value) == (500.0, pytest.approx(1000 / 6))
+    assert (ours.collecting.value, ours.updating.value) == (1500.0, 500.0)  # microseconds of two seconds' 1000 steps
 
 
 def test_the_reference_is_compared_with_by_seed() -> None:
     ours, stock = summarized({**OUR_RUNS, **STOCK_RUNS}).figures
-    assert stock.against is None
-    assert ours.against is not None
-    difference = ours.against.difference
+    assert stock.against == ()
+    [against] = ours.against
+    difference = against.difference
+    assert against.reference == STOCK
     assert (difference.value, difference.low, difference.high) == pytest.approx((30.0, 30.0, 30.0))
-    assert ours.against.verdict == "better"
-    assert ours.against.speedup.value == pytest.approx(3.0)
-    assert ours.against.improvement.value > 0.9
+    assert against.verdict == "better"
+    assert against.speedup.value == pytest.approx(3.0)
+    assert against.improvement.value > 0.9
     seeds_apart = {run: record for run, record in STOCK_RUNS.items() if run.seed > 3}
-    beside = summarized({**OUR_RUNS, **seeds_apart}).figures[0].against
-    assert beside is not None
+    [beside] = summarized({**OUR_RUNS, **seeds_apart}).figures[0].against
     assert (beside.difference.value, beside.difference.n_seeds) == (pytest.approx(30.0), 3)
     assert beside.verdict == "undecided"
 
@@ -53,8 +54,7 @@ def test_a_margin_makes_small_differences_none() -> None:
     goal = dataclasses.replace(GOAL, margin=40.0)
     plan = dataclasses.replace(PLAN, goals=(goal,))
     records = {dataclasses.replace(run, goal=goal): record for run, record in {**OUR_RUNS, **STOCK_RUNS}.items()}
-    against = summarized(records, plan).figures[0].against
-    assert against is not None
+    [against] = summarized(records, plan).figures[0].against
     assert against.verdict == "equivalent"
 
 
@@ -84,7 +84,17 @@ def test_profiles_fall_from_everyone_to_the_best() -> None:
     assert (np.diff(ours.profile) <= 0).all()
 
 
+def test_what_takes_no_time_has_returns_all_the_same() -> None:
+    random = made_up_runs(*[[end, end] for end in ENDS], contestant=STOCK, seconds=0.0)
+    ours, stock = summarized({**OUR_RUNS, **random}).figures
+    assert math.isnan(stock.rate.value)
+    assert not stock.rate.has_interval
+    assert stock.score.value == stock.area.value == ours.score.value
+    assert stock.by_steps.band.values.tolist() == [ours.score.value] * 3
+    assert (stock.updating.value, math.isnan(ours.against[0].speedup.value)) == (0.0, True)
+
+
 def test_what_has_no_finished_run_is_left_out() -> None:
     assert [figures.contestant.name for figures in summarized(OUR_RUNS).figures] == ["ours"]
-    assert summarized(OUR_RUNS).figures[0].against is None
-    assert summarize(PLAN, {}, "stock") == []
+    assert summarized(OUR_RUNS).figures[0].against == ()
+    assert summarize(PLAN, {}) == []

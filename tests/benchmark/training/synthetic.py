@@ -10,15 +10,18 @@ from sb3_ppo_scratch.benchmark.training.records import EvaluationPoint, RunRecor
 from tests.benchmark.speed.synthetic import ENVIRONMENT
 
 GOAL = Goal("CartPole-v1", n_timesteps=1000, evaluate_every=500, solved=100.0)
-OURS = Contestant("ours", "ours", "ppo_scratch", "ppo_scratch.yml", about="the new one")
+OURS = Contestant("ours", "ours", "ppo_scratch", "ppo_scratch.yml", about="the new one", against=("stock",))
 STOCK = Contestant("stock", "stock PPO", "ppo", "rl_zoo3", about="the old one")
 PLAN = TrainingPlan("A comparison", (GOAL,), (OURS, STOCK), (1, 2, 3), Evaluation(2, 4))
 
 
 def made_up_record(means: Sequence[float], *, seconds: float = 1.0, identity: str = "") -> RunRecord:
-    """A record with an evaluation every 500 steps, whose two episodes lie 1 below and above each of the means."""
+    """A record with an evaluation every 500 steps, whose two episodes lie 1 below and above each of the means.
+
+    Of the time, three quarters go into collecting experience.
+    """
     points = [
-        EvaluationPoint(500 * place, seconds * place, (mean - 1.0, mean + 1.0), (10, 12))
+        EvaluationPoint(500 * place, seconds * place, 0.75 * seconds * place, (mean - 1.0, mean + 1.0), (10, 12))
         for place, mean in enumerate(means)
     ]
     return RunRecord(identity, "python -m rl_zoo3.train", dict(ENVIRONMENT), 1, tuple(points))

@@ -3,7 +3,7 @@
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -87,6 +87,35 @@ def test_evaluations_stop_the_clock(tmp_path: Path) -> None:
     whole = time.process_time() - started
     evaluated = 0.05 * 2 * 6  # each evaluation resets two environments at least once
     assert read_evaluations(tmp_path)[-1].seconds <= whole - evaluated
+
+
+class Ticking(gym.Wrapper[Any, Any, Any, Any]):
+    """An environment whose every step takes a second of a clock of the test's."""
+
+    clock: ClassVar[list[float]] = [0.0]
+
+    def step(self, action: Any) -> Any:
+        """Take a second."""
+        self.clock[0] += 1.0
+        return self.env.step(action)
+
+
+def test_time_is_split_into_rollouts_and_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_settings(tmp_path, env_wrapper=f"{Ticking.__module__}.Ticking")
+    monkeypatch.setattr("sb3_ppo_scratch.benchmark.training.evaluation.time.process_time", lambda: Ticking.clock[0])
+    recorder = EvaluationRecorder(str(tmp_path), every=7, n_episodes=2, n_final_episodes=2)
+    model = A2C("MlpPolicy", make_vec_env("CartPole-v1", wrapper_class=Ticking), n_steps=5, device="cpu")
+    train = model.train
+
+    def train_for_ten_seconds() -> None:
+        Ticking.clock[0] += 10.0
+        train()
+
+    monkeypatch.setattr(model, "train", train_for_ten_seconds)
+    model.learn(20, callback=recorder)
+    points = read_evaluations(tmp_path)
+    assert [(point.steps, point.seconds) for point in points] == [(0, 0.0), (7, 17.0), (14, 34.0), (20, 60.0)]
+    assert [point.rollout_seconds for point in points] == [0.0, 5.0, 10.0, 20.0]  # of whole rollouts
 
 
 def test_wrappers_of_the_run_are_around_its_evaluation_environments(tmp_path: Path) -> None:
