@@ -1,11 +1,13 @@
 """The words of `python -m sb3_ppo_scratch benchmark …`.
 
 What is here: which kinds of benchmark there are. What is not: the words of each (`speed/commands.py`,
-`training/commands.py`).
+`training/commands.py`,
+`comparison/commands.py`).
 """
 
 from typing import Any
 
+from sb3_ppo_scratch.benchmark.comparison.commands import add_comparison_commands
 from sb3_ppo_scratch.benchmark.speed.commands import add_speed_command
 from sb3_ppo_scratch.benchmark.training.commands import add_ladder_command
 
@@ -18,5 +20,6 @@ def add_benchmark_commands(commands: Any) -> None:
     """
     benchmark = commands.add_parser("benchmark", help="measure this project beside stock PPO")
     kinds = benchmark.add_subparsers(dest="benchmark", metavar="KIND", required=True)
+    add_comparison_commands(kinds)
     add_speed_command(kinds)
     add_ladder_command(kinds)

@@ -8,6 +8,7 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -47,6 +48,22 @@ def describe_machine() -> dict[str, Any]:
         "revision": code_revision(),
         "date": datetime.now(timezone.utc).date().isoformat(),
     }
+
+
+def in_words(machine: Mapping[str, Any]) -> str:
+    """Say in words what measurements were made on and with.
+
+    Args:
+        machine: What `describe_machine` has found.
+
+    Returns:
+        A sentence.
+    """
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    return (
+        f"{machine['cpu']}, {machine['cores']} usable cores, {machine['system']}, {machine['date']}, revision "
+        f"{machine['revision']}, Python {machine['python']}, {versions}"
+    )
 
 
 def cpu_model() -> str:

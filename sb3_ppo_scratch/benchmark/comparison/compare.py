@@ -16,6 +16,9 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
+from sb3_ppo_scratch.benchmark.markdown import table
+from sb3_ppo_scratch.errors import ArgumentError
+
 SIGNIFICANCE = 0.05
 """Chance that any figure of the whole comparison is called changed though it is not."""
 HIGHER_IS_BETTER = {"final": True, "area": True, "steps": False, "seconds": False, "rate": True}
@@ -66,11 +69,16 @@ def compare_results(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
 
     Returns:
         A change for each figure.
+
+    Raises:
+        ArgumentError: If they have nothing in common.
     """
     same_machine = all(
         old["about"]["machine"].get(name) == new["about"]["machine"].get(name) for name in ("cpu", "cores")
     )
     changes = [_compare(*each) for each in _pairs(old, new)]
+    if not changes:
+        raise ArgumentError("the two results have no environment with an algorithm of the same name in common.")
     judged = [change for change in changes if same_machine or change.figure not in OF_THE_MACHINE]
     verdicts = iter(_judge(judged))
     return [next(verdicts) if change in judged else replace(change, verdict="another machine") for change in changes]
@@ -129,3 +137,26 @@ def _judge(changes: Sequence[Change]) -> list[Change]:
         elif change.p_value < 1.0 and change.least_p_value > SIGNIFICANCE / len(changes):
             verdicts[index] = "too few seeds"
     return [replace(change, verdict=verdicts.get(index, "same")) for index, change in enumerate(changes)]
+
+
+def render_changes(changes: Sequence[Change]) -> str:
+    """Write what has changed.
+
+    Args:
+        changes: All figures.
+
+    Returns:
+        A table of the figures that have changed, and of those of which nothing can be said, with a count of the others.
+    """
+    told = [change for change in changes if change.verdict in ("better", "worse")]
+    unsaid = [change for change in changes if change.verdict in ("too few seeds", "another machine")]
+    counts = f"{len(changes)} figures compared: {len(told)} changed beyond noise, {len(unsaid)} cannot be told."
+    header = ("environment", "algorithm", "figure", "old median", "new median", "p", "verdict")
+    rows = [_row(change) for change in (*told, *unsaid)]
+    return f"{counts}\n\n{table(header, rows)}" if rows else counts
+
+
+def _row(change: Change) -> tuple[str, ...]:
+    """Fill one line."""
+    medians = (f"{value:,.4g}" if math.isfinite(value) else "never" for value in (change.old, change.new))
+    return (change.env_id, change.contestant, TITLES[change.figure], *medians, f"{change.p_value:.2g}", change.verdict)

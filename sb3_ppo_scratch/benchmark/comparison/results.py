@@ -16,11 +16,14 @@ from typing import Any
 import numpy as np
 
 from sb3_ppo_scratch.benchmark.comparison.summary import EnvironmentSummary, RunFigures
+from sb3_ppo_scratch.errors import ArgumentError
 from sb3_ppo_scratch.safe_writing import write_safely
 
 FORMAT = "sb3-ppo-scratch comparison 1"
 RESULTS_FILE = "results.json"
 RUNS_FILE = "runs.csv"
+REPORT_FOLDER = "report"
+"""Below the folder of the runs, unless another one is asked for."""
 
 
 def as_plain(value: Any) -> Any:
@@ -87,22 +90,23 @@ def read_results(path: Path) -> dict[str, Any]:
     """Read what `write_results` has written.
 
     Args:
-        path: The JSON file, or the folder that holds it.
+        path: The JSON file, the report's folder that holds it, or the folder of the runs with the report below it.
 
     Returns:
         Its content.
 
     Raises:
         FileNotFoundError: If there is none.
-        ValueError: If it is something else.
+        ArgumentError: If it is something else.
     """
-    path = path / RESULTS_FILE if path.is_dir() else path
-    if not path.is_file():
+    places = (path, path / RESULTS_FILE, path / REPORT_FOLDER / RESULTS_FILE)
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
         raise FileNotFoundError(f"there are no results at {path}; `benchmark report` writes {RESULTS_FILE}.")
     try:
-        results = json.loads(path.read_text())
+        results = json.loads(found.read_text())
     except ValueError as error:
-        raise ValueError(f"{path} is no JSON: {error}") from error
+        raise ArgumentError(f"{found} is no JSON: {error}") from error
     if not isinstance(results, dict) or results.get("format") != FORMAT:
-        raise ValueError(f"{path} holds no results of `benchmark report` in the format {FORMAT!r}.")
+        raise ArgumentError(f"{found} holds no results of `benchmark report` in the format {FORMAT!r}.")
     return results

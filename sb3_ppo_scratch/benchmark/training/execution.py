@@ -58,8 +58,11 @@ def execute(
     with ThreadPoolExecutor(jobs) as pool:
         futures = {pool.submit(train, run, folder / run.folder, processes.add): run for run in left}
         try:
-            for future in tqdm(as_completed(futures), total=len(left), unit="run", disable=not left):
-                _settle(future, futures[future], records, failures)
+            with tqdm(as_completed(futures), total=len(left), unit="run", disable=not left) as bar:
+                for n_done, future in enumerate(bar, start=1):
+                    _settle(future, futures[future], records, failures)
+                    n_running = min(jobs, len(left) - n_done)
+                    bar.set_postfix_str(f"{n_running} running, {len(failures)} failed")
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             processes.kill()

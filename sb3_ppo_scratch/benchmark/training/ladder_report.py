@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sb3_ppo_scratch.benchmark.machine import in_words
 from sb3_ppo_scratch.benchmark.markdown import table
 from sb3_ppo_scratch.benchmark.training.plan import ZOO, Contestant, Goal, Run, TrainingPlan
 from sb3_ppo_scratch.benchmark.training.records import RunRecord
@@ -187,18 +188,8 @@ def _render_settings(plan: TrainingPlan, records: Mapping[Run, RunRecord]) -> st
         for each in plan.contestants
     ]
     parts = [f"## Made with\n\nSeeds {', '.join(map(str, plan.seeds))}.", table(("rung", "`--algo`", "file"), rows)]
-    machines = {_describe(record) for record in records.values()}
+    machines = {f"- {in_words(record.machine)}" for record in records.values()}
     return "\n\n".join([*parts, "\n".join(sorted(machines))])
-
-
-def _describe(record: RunRecord) -> str:
-    """Describe what a run ran on."""
-    known = record.machine
-    versions = ", ".join(f"{name} {version}" for name, version in known["versions"].items())
-    return (
-        f"- {known['cpu']}, {known['cores']} usable cores, {known['system']}, {known['date']}, revision "
-        f"{known['revision']}, Python {known['python']}, {versions}"
-    )
 
 
 def _last_line(text: str) -> str:

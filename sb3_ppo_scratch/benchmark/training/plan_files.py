@@ -42,12 +42,13 @@ def find_plan(name: str) -> Path:
     return Path(name)
 
 
-def load_plan(path: Path) -> TrainingPlan:
+def load_plan(path: Path, *, has_configs: bool = True) -> TrainingPlan:
     """Read a plan file.
 
     Args:
         path: A YAML file with `title`, `environments`, `contestants`, `seeds` and, if they are wanted, `variants` and
             `evaluation`. Hyperparameter files are looked for beside it, then among this project's.
+        has_configs: Whether the hyperparameter files have to be there.
 
     Returns:
         The plan, with a contestant for each variant of one.
@@ -79,6 +80,8 @@ def load_plan(path: Path) -> TrainingPlan:
     evaluation = _read(Evaluation, written.get("evaluation") or {}, f"{path}, evaluation")
     plan = TrainingPlan(title, tuple(goals), tuple(contestants), seeds, evaluation)
     _check(plan, path)
+    if has_configs:
+        _check_configs(plan, path)
     return plan
 
 
@@ -151,12 +154,11 @@ def _name(types: Iterable[type]) -> str:
 
 
 def _check(plan: TrainingPlan, path: Path) -> None:
-    """Check what can be checked without importing anything.
+    """Check what can be checked without looking anywhere else.
 
     Raises:
-        FileNotFoundError: If a hyperparameter file does not exist.
         ArgumentTypeError: If a name is unknown.
-        ArgumentError: If a number cannot work.
+        ArgumentError: If something is missing, or a number cannot work.
     """
     names = [each.name for each in plan.contestants]
     if not plan.goals or not names:
@@ -165,13 +167,20 @@ def _check(plan: TrainingPlan, path: Path) -> None:
         where = f"{path}, {contestant.name}"
         check_known_names(contestant.environments, [goal.env_id for goal in plan.goals], where=where)
         check_known_names(contestant.against, set(names) - {contestant.name}, where=where)
-        if contestant.algorithm == RANDOM:
-            continue
-        if not contestant.config:
+        if not contestant.config and contestant.algorithm != RANDOM:
             raise ArgumentError(f"{where}: `config` is missing; `{ZOO}` takes rl_zoo3's own file.")
-        if not config_path(contestant).is_file():
-            raise FileNotFoundError(f"{where}: there is no file {config_path(contestant)}")
     _check_numbers(plan, path)
+
+
+def _check_configs(plan: TrainingPlan, path: Path) -> None:
+    """Check that all hyperparameter files are there.
+
+    Raises:
+        FileNotFoundError: If one is not.
+    """
+    for contestant in plan.contestants:
+        if contestant.algorithm != RANDOM and not config_path(contestant).is_file():
+            raise FileNotFoundError(f"{path}, {contestant.name}: there is no file {config_path(contestant)}")
 
 
 def _check_numbers(plan: TrainingPlan, path: Path) -> None:

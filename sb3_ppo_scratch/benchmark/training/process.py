@@ -23,6 +23,8 @@ RANDOM_AGENT = "sb3_ppo_scratch.benchmark.training.random_agent"
 RECORDER = "sb3_ppo_scratch.benchmark.training.evaluation.EvaluationRecorder"
 LOG_FILE = "log.txt"
 """What the process prints."""
+FAILURE_FILE = "failed.txt"
+"""The end of that, if the process has failed."""
 THREADS = 1
 """Of torch and BLAS, in every run: small networks are fastest with one, and runs side by side do not contend."""
 FOLDER = "FOLDER"
@@ -92,9 +94,22 @@ def own_callbacks(config: Path, env_id: str) -> list[Any]:
     Returns:
         Them, as rl_zoo3 reads them.
     """
-    sections = yaml.safe_load(config.read_text())
-    own = (sections.get(env_id) or sections.get("default") or {}).get("callback") or []
+    own = settings_for(config, env_id).get("callback") or []
     return own if isinstance(own, list) else [own]
+
+
+def settings_for(config: Path, env_id: str) -> dict[str, Any]:
+    """Read what a hyperparameter file says about an environment.
+
+    Args:
+        config: The file.
+        env_id: The environment.
+
+    Returns:
+        Its own section, or the one for all that have none; empty if there is neither.
+    """
+    sections = yaml.safe_load(config.read_text()) or {}
+    return dict(next((sections[name] for name in (env_id, "default", "atari") if sections.get(name)), {}))
 
 
 def shown_command(run: Run) -> str:
@@ -149,7 +164,9 @@ def train_in_process(run: Run, folder: Path, started: Callable[[Any], None]) -> 
     except FileNotFoundError:
         evaluations = ()
     if not evaluations:
-        raise TrainingError(_tail(folder / LOG_FILE) or f"exit status {status}")
+        message = _tail(folder / LOG_FILE) or f"exit status {status}"
+        (folder / FAILURE_FILE).write_text(message)
+        raise TrainingError(message)
     model = find_model(folder)
     record = RunRecord(
         identity=identity(run),

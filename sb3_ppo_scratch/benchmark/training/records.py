@@ -7,6 +7,7 @@ comparing many (`ladder_report.py`).
 import hashlib
 import json
 import math
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from sb3_ppo_scratch.safe_writing import write_safely
+from sb3_ppo_scratch.zoo.plain_yaml import read_plain_yaml
 
 EVALUATIONS_FILE = "evaluations.json"
 """What the process of a run writes at its end."""
@@ -151,9 +153,28 @@ def find_model(folder: Path) -> Path | None:
     Returns:
         The file, which is named like the folder of settings beside it; None if there is none.
     """
-    settings = [config.parent for config in folder.glob("*/*/*/config.yml")]
-    models = [each.with_name(f"{each.name}.zip") for each in settings]
+    models = [config.parent.with_name(f"{config.parent.name}.zip") for config in _configs(folder)]
     return next((model for model in models if model.is_file()), None)
+
+
+def find_settings(folder: Path) -> dict[str, Any] | None:
+    """Find the settings that rl_zoo3 has given a run's algorithm.
+
+    Args:
+        folder: The run's folder.
+
+    Returns:
+        They, by name; None if there are none, or they are no plain values.
+    """
+    for config in _configs(folder):
+        with suppress(ValueError):
+            return read_plain_yaml(config)
+    return None
+
+
+def _configs(folder: Path) -> list[Path]:
+    """Find what rl_zoo3 has written below a run's folder: `ALGORITHM/ENVIRONMENT_1/ENVIRONMENT/config.yml`."""
+    return sorted(folder.glob("*/*/*/config.yml"))
 
 
 def digest_of(path: Path) -> str:

@@ -1,0 +1,123 @@
+"""Making the runs of a comparison: what `benchmark run` does.
+
+What is here: options turned into a folder of finished runs, which a report can be made of anywhere. What is not: the
+command line's words (`commands.py`), making one run (`training/process.py`), the report (`report.py`).
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sb3_ppo_scratch.benchmark.training.execution import Train, execute
+from sb3_ppo_scratch.benchmark.training.plan import Run, TrainingPlan
+from sb3_ppo_scratch.benchmark.training.plan_checks import check_names
+from sb3_ppo_scratch.benchmark.training.plan_files import find_plan, load_plan, plan_as_yaml
+from sb3_ppo_scratch.benchmark.training.process import identity, train_in_process
+from sb3_ppo_scratch.benchmark.training.records import RunRecord, read_record
+from sb3_ppo_scratch.errors import ArgumentError
+from sb3_ppo_scratch.safe_writing import write_safely
+from sb3_ppo_scratch.vec_env.cores import available_cores
+
+PLAN_FILE = "plan.yml"
+"""The plan as it was narrowed, in the folder of its runs."""
+IDENTITIES_FILE = "identities.json"
+"""What each run has to be: a run that was made with other settings is none of the comparison's."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What `benchmark run` was asked for.
+
+    Args:
+        plan: A plan file, or the name of one of this project's.
+        contestants: Names of those that take part; empty: all.
+        envs: Environments; empty: all.
+        seeds: How many; None: the plan's.
+        share: What all numbers of steps are divided by.
+        jobs: Runs at a time; None: one per core.
+        runs: Folder of the runs; None: `logs/benchmark/` and the plan's name.
+    """
+
+    plan: str = "default"
+    contestants: Sequence[str] = ()
+    envs: Sequence[str] = ()
+    seeds: int | None = None
+    share: int = 1
+    jobs: int | None = None
+    runs: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where runs lie."""
+        return self.runs or Path("logs/benchmark") / Path(self.plan).stem
+
+
+def make_runs(options: RunOptions, train: Train = train_in_process) -> tuple[dict[Run, RunRecord], dict[Run, str]]:
+    """Make the runs that are missing.
+
+    Args:
+        options: What was asked for.
+        train: Makes one run.
+
+    Returns:
+        The records of all finished runs, and the messages of those that failed.
+
+    Raises:
+        FileNotFoundError: If the plan or a file that it names does not exist.
+        ArgumentError: If an option or the plan cannot work.
+        ArgumentTypeError: If a name is unknown.
+        NotADirectoryError: If the folder is a file.
+    """
+    for name, number in (("--jobs", options.jobs), ("--share", options.share)):
+        if number is not None and number < 1:
+            raise ArgumentError(f"{name} must be at least 1, got {number}.")
+    if options.folder.exists() and not options.folder.is_dir():
+        raise NotADirectoryError(f"--runs {options.folder} is a file; give a folder.")
+    plan = load_plan(find_plan(options.plan)).narrowed(
+        contestants=options.contestants, env_ids=options.envs, n_seeds=options.seeds, share=options.share
+    )
+    check_names(plan)
+    write_snapshot(plan, options.folder)
+    return execute(plan.runs(), options.folder, options.jobs or available_cores(), train)
+
+
+def write_snapshot(plan: TrainingPlan, folder: Path) -> None:
+    """Write down beside the runs what they are to be.
+
+    Args:
+        plan: The comparison.
+        folder: The folder of its runs.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    identities = {run.folder.as_posix(): identity(run) for run in plan.runs()}
+    write_safely(folder / PLAN_FILE, plan_as_yaml(plan).encode())
+    write_safely(folder / IDENTITIES_FILE, json.dumps(identities, indent=1).encode())
+
+
+def read_snapshot(folder: Path) -> tuple[TrainingPlan, dict[Run, RunRecord]]:
+    """Read a comparison with all its finished runs, wherever its folder is now.
+
+    Args:
+        folder: The folder of its runs.
+
+    Returns:
+        The plan and the records.
+
+    Raises:
+        FileNotFoundError: If there are no runs.
+        ArgumentError: If the files of the comparison are damaged.
+    """
+    if not (folder / PLAN_FILE).is_file() or not (folder / IDENTITIES_FILE).is_file():
+        raise FileNotFoundError(f"there are no runs in {folder}; `benchmark run` makes them.")
+    plan = load_plan(folder / PLAN_FILE, has_configs=False)
+    try:
+        identities = dict(json.loads((folder / IDENTITIES_FILE).read_text()))
+    except (ValueError, TypeError) as error:
+        raise ArgumentError(f"{folder / IDENTITIES_FILE} is damaged; `benchmark run` writes it anew.") from error
+    found = {run: read_record(folder / run.folder) for run in plan.runs()}
+    return plan, {
+        run: record
+        for run, record in found.items()
+        if record is not None and record.identity == identities.get(run.folder.as_posix())
+    }
