@@ -58,15 +58,15 @@ def draw_overview(summaries: Sequence[EnvironmentSummary]) -> Chart:
     rows = [(summary, figures) for summary in summaries for figures in _trained(summary)]
     n_lines = len(rows) + len(summaries)
     with chart(height=0.6 + 0.27 * n_lines) as (figure, axes):
-        place = 0.0
+        place, limits = 0.0, _limits(rows)
         for summary in summaries:
             title = f"{summary.goal.env_id}, solved at {summary.goal.solved:g}"
             axes.text(0.0, place, title, transform=axes.get_yaxis_transform(), fontweight="bold", va="center")
             for figures in _trained(summary):
                 place += 1.0
-                _draw_solving(axes, summary, figures, place)
+                _draw_solving(axes, summary, figures, place, limits[0])
             place += 1.0
-        axes.set(ylim=(place - 0.4, -0.6), yticks=[], xscale="log", xlim=_limits(rows))
+        axes.set(ylim=(place - 0.4, -0.6), yticks=[], xscale="log", xlim=limits)
         axes.xaxis.set_major_formatter(lambda seconds, _: f"{seconds:g}")
         axes.set_xlabel("seconds of training, one core (logarithmic)")
     caption = "Bar: median over seeds; dots: single seeds; open: seeds that had not solved it when their run ended."
@@ -81,23 +81,21 @@ def _trained(summary: EnvironmentSummary) -> list[Figures]:
 def _limits(rows: Sequence[tuple[EnvironmentSummary, Figures]]) -> tuple[float, float]:
     """Choose the ends of an axis of seconds, with room for the labels."""
     seconds = [min(run.seconds, run.n_seconds) for _, figures in rows for run in figures.runs]
-    return 0.4 * min(seconds), 4.0 * max(seconds)
+    positive = [each for each in seconds if each > 0.0] or [1.0]
+    return 0.4 * min(positive), 4.0 * max(positive)
 
 
-def _draw_solving(axes: "Axes", summary: EnvironmentSummary, figures: Figures, place: float) -> None:
-    """Draw one algorithm's line of the overview."""
-    style = style_of(summary, figures)
-    median = figures.seconds.median
-    longest = max(run.n_seconds for run in figures.runs)
-    end = median if math.isfinite(median) else longest
-    axes.barh(place, end, BAR, color=style.colour, alpha=0.35 if math.isfinite(median) else 0.12, linewidth=0)
-    solved = [run.seconds for run in figures.runs if math.isfinite(run.seconds)]
-    unsolved = [run.n_seconds for run in figures.runs if not math.isfinite(run.seconds)]
+def _draw_solving(axes: "Axes", summary: EnvironmentSummary, figures: Figures, place: float, left: float) -> None:
+    """Draw one algorithm's line of the overview; what took less than the axis has begins at its left end."""
+    style, median = style_of(summary, figures), figures.seconds.median
+    is_solved = math.isfinite(median)
+    end = max(left, median if is_solved else max(run.n_seconds for run in figures.runs))
+    axes.barh(place, end, BAR, color=style.colour, alpha=0.35 if is_solved else 0.12, linewidth=0)
+    solved = [max(left, run.seconds) for run in figures.runs if math.isfinite(run.seconds)]
+    unsolved = [max(left, run.n_seconds) for run in figures.runs if not math.isfinite(run.seconds)]
     axes.plot(solved, [place] * len(solved), "o", color=style.colour, markersize=2.5, markeredgewidth=0)
     axes.plot(unsolved, [place] * len(unsolved), "o", color=style.colour, markersize=2.5, markerfacecolor="none")
-    shown = (
-        f"{show_rounded(median)} s" if math.isfinite(median) else f"{figures.seconds.n_reached} of {len(figures.runs)}"
-    )
+    shown = f"{show_rounded(median)} s" if is_solved else f"{figures.seconds.n_reached} of {len(figures.runs)}"
     at = max([end, *solved, *unsolved])
     axes.annotate(f"{figures.contestant.title}  {shown}", (at, place), (4, 0), textcoords="offset points", va="center")
 

@@ -2,8 +2,9 @@
 
 What is here: what all charts share. What is not: what they show (`charts.py`), the page (`page.py`).
 
-The colours are Okabe and Ito's, which colour-blind readers tell apart (https://jfly.uni-koeln.de/color/); lines differ
-in their dashes, too.
+All colours stand out from the page, and any two from each other, for colour-blind readers too: the first three are
+Okabe and Ito's (https://jfly.uni-koeln.de/color/), the others were searched for; tests/benchmark/comparison/
+test_colours.py measures both.
 """
 
 import io
@@ -11,19 +12,22 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from sb3_ppo_scratch.benchmark.comparison.summary import EnvironmentSummary, Figures
-from sb3_ppo_scratch.benchmark.figure_files import DOTS_PER_INCH
+from sb3_ppo_scratch.benchmark.figure_files import DOTS_PER_INCH, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#9487b0", "#7d3711", "#222a60")
 """By place among those that learn; after the last, the first again with other dashes."""
+DARK_COLOURS = ("#56b4e9", "#f0803c", "#02ffd4", "#ab7f9a", "#f0e442", "#876fff")
+"""In their places on a dark page."""
 NEUTRAL = "#737373"
 """Of what learns nothing."""
 INK, LINES = "#1a1a1a", "#b3b3b3"
@@ -61,6 +65,8 @@ def style_of(summary: EnvironmentSummary, figures: Figures) -> Style:
 
 
 STYLE: dict[Any, Any] = {
+    **mpl.rcParamsDefault,
+    "backend": "agg",
     "font.size": FONT_SIZE,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -84,7 +90,7 @@ def chart(height: float = SIZE[1]) -> Iterator[tuple[Figure, "Axes"]]:
     Yields:
         The figure and its axes.
     """
-    with mpl.rc_context({**mpl.rcParamsDefault, "backend": "agg", **STYLE}):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(SIZE[0], height), dpi=DOTS_PER_INCH, layout="constrained")
         yield figure, figure.subplots()
 
@@ -146,6 +152,17 @@ def spread(places: Sequence[float], gap: float) -> list[float]:
     return [moved[index] for index in range(len(places))]
 
 
+def write_png(figure: Figure, path: Path) -> None:
+    """Write a chart as a PNG file.
+
+    Args:
+        figure: The chart.
+        path: The file.
+    """
+    with mpl.rc_context(STYLE):
+        save_figure(figure, path)
+
+
 def as_svg(figure: Figure, name: str) -> str:
     """Write a chart for a page: text stays text, and colours are the page's.
 
@@ -158,7 +175,7 @@ def as_svg(figure: Figure, name: str) -> str:
         and `var(--lines)`.
     """
     text = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif"}):
+    with mpl.rc_context({**STYLE, "svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     svg = text.getvalue()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)

@@ -12,15 +12,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from sb3_ppo_scratch.benchmark.comparison.charts import Chart
-from sb3_ppo_scratch.benchmark.comparison.drawing import COLOURS, as_svg
+from sb3_ppo_scratch.benchmark.comparison.drawing import COLOURS, DARK_COLOURS, as_svg
 from sb3_ppo_scratch.benchmark.comparison.films import Film
 from sb3_ppo_scratch.benchmark.comparison.report import Report, Section
 from sb3_ppo_scratch.benchmark.comparison.tables import pairs_table, returns_table, settings_table
 from sb3_ppo_scratch.benchmark.comparison.wording import how_measured, intervals_missing, verdicts, what_was_compared
 
 TEMPLATE = "report.html"
-DARK_COLOURS = ("#56b4e9", "#f28e5c", "#2ec9a0", "#e3a1c8", "#f0c04a", "#8fd0f5")
-"""For a dark page, lighter ones in place of `COLOURS`."""
 
 
 def render_page(report: Report) -> str:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sb3_ppo_scratch.benchmark.comparison.charts import Chart, charts_of, draw_overview
+from sb3_ppo_scratch.benchmark.comparison.drawing import write_png
 from sb3_ppo_scratch.benchmark.comparison.films import Film, film_pair
 from sb3_ppo_scratch.benchmark.comparison.results import write_results
 from sb3_ppo_scratch.benchmark.comparison.run import read_snapshot
 from sb3_ppo_scratch.benchmark.comparison.settings import Settings, settings_of
 from sb3_ppo_scratch.benchmark.comparison.summary import EnvironmentSummary, summarize
-from sb3_ppo_scratch.benchmark.figure_files import save_figure
 from sb3_ppo_scratch.benchmark.machine import in_words
 from sb3_ppo_scratch.benchmark.training.plan import Run, TrainingPlan
 from sb3_ppo_scratch.benchmark.training.process import FAILURE_FILE
@@ -80,7 +80,7 @@ def write_report(runs: Path, out: Path, *, with_films: bool = True, trusted: boo
     film = partial(film_pair, runs=runs, seed=plan.evaluation.first_seed, folder=out, trusted=trusted)
     report = gather(plan, records, runs, film if with_films else lambda _: None)
     for chart in (report.overview, *(chart for section in report.sections for chart in section.charts)):
-        save_figure(chart.figure, out / f"{chart.name}.png")
+        write_png(chart.figure, out / f"{chart.name}.png")
     write_results([section.summary for section in report.sections], about(report, records), out)
     write_safely(out / MARKDOWN_FILE, render_markdown(report).encode())
     write_safely(out / PAGE_FILE, render_page(report).encode())

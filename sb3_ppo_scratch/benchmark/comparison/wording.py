@@ -113,13 +113,13 @@ def _on_returns(ours: str, theirs: str, against: Against, margin: float) -> str:
             f"In the mean of {_seeds(difference.n_seeds)}, {ours} ended {show_number(abs(difference.value))} {place} "
             f"{theirs}; fewer than {LEAST_SEEDS} seeds give no interval and no verdict."
         )
-    within = f"within ±{margin:g}" if margin > 0.0 else "0 alone"
     found = {
-        "equivalent": f"{ours} and {theirs} are equivalent: the difference of returns, {shown}, lies {within}.",
+        "equivalent": f"{ours} and {theirs} are equivalent: the difference of returns, {shown}, lies within "
+        f"±{margin:g}.",
         "better": f"{ours} ends higher than {theirs}, by {shown}.",
         "worse": f"{ours} ends lower than {theirs}: the difference is {shown}.",
-        "undecided": f"{_seeds(difference.n_seeds).capitalize()} do not tell {ours} from {theirs}: the difference is "
-        f"{shown}, neither on one side of 0 nor {within}.",
+        "undecided": f"{_seeds(difference.n_seeds)} do not tell {ours} from {theirs}: the difference is {shown}, which "
+        f"reaches to both sides of 0{f' and beyond ±{margin:g}' if margin > 0.0 else ''}.",
     }
     return found[against.verdict]
 
