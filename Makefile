@@ -7,7 +7,7 @@ PYTEST := $(RUN) -m pytest -n 2 --dist worksteal
 NOTEBOOK := $(if $(SHORT),logs/tutorial/short.ipynb,docs/from-reinforce-to-ppo.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow check format lint types test-install test-oldest mutants mutation fuzz proofs bench-speed bench-ladder tutorial dist clean
+.PHONY: help setup train test test-slow check format lint types test-install test-oldest mutants mutation fuzz proofs bench bench-speed bench-ladder tutorial dist clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -64,6 +64,10 @@ proofs: setup  ## prove at full length what docs/reliability.md promises (hours;
 
 fuzz: setup  ## try random spaces, options and wrappers, beside stock PPO (five minutes; EXAMPLES=100: a quarter of one)
 	$(RUN) -m tests.fuzz --examples $(or $(EXAMPLES),3000)
+
+bench: setup  ## train PPOScratch and stock PPO on CartPole with five seeds each, and report (less than three minutes)
+	$(RUN) -m sb3_ppo_scratch benchmark run small
+	$(RUN) -m sb3_ppo_scratch benchmark report logs/benchmark/small --trusted
 
 bench-speed: setup  ## measure speed, memory and returns beside stock PPO (an hour and a quarter; QUICK=1: two minutes)
 	$(RUN) -m sb3_ppo_scratch benchmark speed $(if $(QUICK),--quick,--growth)

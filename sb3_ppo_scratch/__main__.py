@@ -33,6 +33,7 @@ EXAMPLES = """examples:
   python -m sb3_ppo_scratch train --vec-env sharded  and envpool: beside rl_zoo3's, ways to step many environments
   python -m sb3_ppo_scratch hyperparams           where the YAML files lie
   python -m sb3_ppo_scratch hyperparams --copy .  a copy to edit, for use with `train -conf FILE`
+  python -m sb3_ppo_scratch benchmark run small   CartPole beside stock PPO; then: benchmark report logs/benchmark/small
   python -m sb3_ppo_scratch benchmark speed --quick
                                                   steps per second beside stock PPO, in about two minutes
   python -m sb3_ppo_scratch benchmark ladder      REINFORCE to PPO, rung by rung, beside stock PPO

@@ -39,17 +39,14 @@ def as_plain(value: Any) -> Any:
         >>> as_plain({"times": np.array([1.0, np.inf])})
         {'times': [1.0, None]}
     """
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if dataclasses.is_dataclass(value):
         return {field.name: as_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, np.ndarray):
-        return as_plain(value.tolist())
     if isinstance(value, Mapping):
         return {str(name): as_plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, np.ndarray | list | tuple):
         return [as_plain(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    is_number = isinstance(value, float | np.floating)
+    return (float(value) if math.isfinite(value) else None) if is_number else value
 
 
 def write_results(summaries: Sequence[EnvironmentSummary], about: Mapping[str, Any], folder: Path) -> None:

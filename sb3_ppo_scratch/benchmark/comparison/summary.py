@@ -1,7 +1,7 @@
 """All figures of a comparison: what the report says and shows, and nothing else, stands in these.
 
 What is here: records of runs turned into figures over seeds, environment by environment. What is not: the statistics
-themselves (`benchmark/statistics.py`), words (`verdicts.py`) and pictures (`charts.py`).
+themselves (`benchmark/statistics.py`), words (`wording.py`) and pictures (`charts.py`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -78,7 +78,8 @@ class RunFigures:
         seconds: Seconds of training until then.
         n_steps: Steps in all.
         n_seconds: Seconds of training in all.
-        n_rollout_seconds: Those of them in which experience was collected.
+        collecting: Microseconds that a step took while experience was collected.
+        updating: Microseconds that the rest of training took, by step.
     """
 
     seed: int
@@ -89,7 +90,8 @@ class RunFigures:
     seconds: float
     n_steps: int
     n_seconds: float
-    n_rollout_seconds: float
+    collecting: float
+    updating: float
 
 
 @dataclass(frozen=True)
@@ -189,25 +191,32 @@ def _summarize_contestant(
     each = tuple(_summarize_run(seed, record, goal) for seed, record in runs.items())
     own_steps = np.arange(0, goal.n_timesteps + 1, goal.evaluate_every, dtype=np.float64)
     own_seconds = np.linspace(0.0, min(longest, max(run.n_seconds for run in each)), N_POINTS)
+    others = [(other, found[other]) for other in found if other.name in contestant.against]
     return Figures(
         contestant=contestant,
         runs=each,
-        score=typical([run.final for run in each]),
-        area=typical([run.area for run in each]),
-        rate=typical([run.rate for run in each]),
-        collecting=typical([1e6 * run.n_rollout_seconds / run.n_steps for run in each]),
-        updating=typical([1e6 * (run.n_seconds - run.n_rollout_seconds) / run.n_steps for run in each]),
-        steps=time_to_threshold([run.steps for run in each], [run.n_steps for run in each]),
-        seconds=time_to_threshold([run.seconds for run in each], [run.n_seconds for run in each]),
+        score=_typical(each, "final"),
+        area=_typical(each, "area"),
+        rate=_typical(each, "rate"),
+        collecting=_typical(each, "collecting"),
+        updating=_typical(each, "updating"),
+        steps=_time_to_solve(each, "steps"),
+        seconds=_time_to_solve(each, "seconds"),
         by_steps=_summarize_curve(records, "steps", own_steps),
         by_seconds=_summarize_curve(records, "seconds", own_seconds),
         profile=performance_profile([run.final for run in each], profile_at),
-        against=tuple(
-            _compare(runs, others, other, goal.margin)
-            for other, others in found.items()
-            if other.name in contestant.against and runs.keys() & others.keys()
-        ),
+        against=tuple(_compare(runs, theirs, other, goal.margin) for other, theirs in others if runs.keys() & theirs),
     )
+
+
+def _typical(runs: Sequence[RunFigures], figure: str) -> Estimate:
+    """Estimate the interquartile mean of a figure."""
+    return typical([getattr(run, figure) for run in runs])
+
+
+def _time_to_solve(runs: Sequence[RunFigures], unit: str) -> TimeToThreshold:
+    """Estimate how long it took to solve, in "steps" or "seconds"."""
+    return time_to_threshold([getattr(run, unit) for run in runs], [getattr(run, f"n_{unit}") for run in runs])
 
 
 def _summarize_run(seed: int, record: RunRecord, goal: Goal) -> RunFigures:
@@ -222,7 +231,8 @@ def _summarize_run(seed: int, record: RunRecord, goal: Goal) -> RunFigures:
         seconds=seconds,
         n_steps=record.final.steps,
         n_seconds=record.final.seconds,
-        n_rollout_seconds=record.final.rollout_seconds,
+        collecting=1e6 * record.final.rollout_seconds / record.final.steps,
+        updating=1e6 * (record.final.seconds - record.final.rollout_seconds) / record.final.steps,
     )
 
 

@@ -76,6 +76,18 @@ class Contestant:
     hyperparams: Mapping[str, Any] = field(default_factory=dict, hash=False)
     against: tuple[str, ...] = ()
 
+    def among(self, others: Sequence["Contestant"]) -> "Contestant":
+        """Leave out comparisons with those who do not take part.
+
+        Args:
+            others: Who does.
+
+        Returns:
+            The contestant.
+        """
+        names = {each.name for each in others}
+        return replace(self, against=tuple(name for name in self.against if name in names))
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -171,19 +183,15 @@ class TrainingPlan:
         """
         check_known_names(contestants, [each.name for each in self.contestants], where="The plan")
         check_known_names(env_ids, [goal.env_id for goal in self.goals], where="The plan")
-        if n_seeds is not None and n_seeds < 1:
-            raise ArgumentError(f"there must be at least 1 seed, not {n_seeds}.")
         seeds = self.seeds if n_seeds is None else tuple(range(self.seeds[0], self.seeds[0] + n_seeds))
+        if not seeds:
+            raise ArgumentError(f"there must be at least 1 seed, not {n_seeds}.")
         goals = [goal for goal in self.goals if not env_ids or goal.env_id in env_ids]
-        left = contestants or [each.name for each in self.contestants]
+        left = [each for each in self.contestants if not contestants or each.name in contestants]
         return replace(
             self,
             goals=tuple(goal.shortened(share) for goal in goals),
-            contestants=tuple(
-                replace(each, against=tuple(name for name in each.against if name in left))
-                for each in self.contestants
-                if each.name in left
-            ),
+            contestants=tuple(each.among(left) for each in left),
             seeds=seeds,
         )
 

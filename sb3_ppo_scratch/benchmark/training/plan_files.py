@@ -58,14 +58,7 @@ def load_plan(path: Path, *, has_configs: bool = True) -> TrainingPlan:
         ArgumentTypeError: If a key is unknown; the message names the nearest.
         ArgumentError: If something is missing or cannot work.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no plan {path}")
-    try:
-        written = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ArgumentError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(written, dict):
-        raise ArgumentError(f"{path} is no plan: it holds no mapping.")
+    written = _read_mapping(path)
     check_known_names(written, KEYS, where=f"{path}")
     try:
         goals = [
@@ -83,6 +76,24 @@ def load_plan(path: Path, *, has_configs: bool = True) -> TrainingPlan:
     if has_configs:
         _check_configs(plan, path)
     return plan
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    """Read a YAML file.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ArgumentError: If it is no YAML, or holds no mapping.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no plan {path}")
+    try:
+        written = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ArgumentError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(written, dict):
+        raise ArgumentError(f"{path} is no plan: it holds no mapping.")
+    return written
 
 
 def _read_contestants(written: Mapping[str, Any], path: Path) -> Iterator[list[Contestant]]:
@@ -189,18 +200,16 @@ def _check_numbers(plan: TrainingPlan, path: Path) -> None:
     Raises:
         ArgumentError: If one cannot work.
     """
-    if not plan.seeds or not all(type(seed) is int and seed >= 0 for seed in plan.seeds):
+    if not plan.seeds or any(type(seed) is not int or seed < 0 for seed in plan.seeds):
         raise ArgumentError(f"{path}: `seeds` must be a list of numbers from 0 on, got {list(plan.seeds)}.")
     if len(set(plan.seeds)) < len(plan.seeds):
         raise ArgumentError(f"{path}: `seeds` names one twice, got {list(plan.seeds)}.")
-    if plan.evaluation.n_episodes < 1 or plan.evaluation.n_final_episodes % plan.evaluation.n_episodes:
-        raise ArgumentError(
-            f"{path}: `n_final_episodes` ({plan.evaluation.n_final_episodes}) must be a multiple of `n_episodes` "
-            f"({plan.evaluation.n_episodes})."
-        )
-    for goal in plan.goals:
-        if goal.n_timesteps < 1 or goal.evaluate_every < 1:
-            raise ArgumentError(f"{path}, {goal.env_id}: numbers of steps must be at least 1.")
+    some, last = plan.evaluation.n_episodes, plan.evaluation.n_final_episodes
+    if some < 1 or last % some:
+        raise ArgumentError(f"{path}: `n_final_episodes` ({last}) must be a multiple of `n_episodes` ({some}).")
+    too_short = [goal.env_id for goal in plan.goals if min(goal.n_timesteps, goal.evaluate_every) < 1]
+    if too_short:
+        raise ArgumentError(f"{path}, {too_short[0]}: numbers of steps must be at least 1.")
 
 
 def plan_as_yaml(plan: TrainingPlan) -> str:
