@@ -8,7 +8,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ FAILURE_FILE = "failed.txt"
 """The end of that, if the process has failed."""
 THREADS = 1
 """Of torch and BLAS, in every run: small networks are fastest with one, and runs side by side do not contend."""
+GUARD = "import os, sys; sys.stdin.read(); getattr(os, 'killpg', os.kill)(int(sys.argv[1]), 9)"
+"""A program that ends another once its own input is closed, as the system does when the process that holds it dies."""
 FOLDER = "FOLDER"
 """Stands for the run's folder in `run_words`."""
 
@@ -142,7 +145,7 @@ def identity(run: Run) -> str:
 
 
 def train_in_process(run: Run, folder: Path, started: Callable[[Any], None]) -> RunRecord:
-    """Train, and record what it has come to.
+    """Train, and record what it has come to. The process that trains ends with this one, even if this one is killed.
 
     Args:
         run: What is trained.
@@ -191,8 +194,26 @@ def _run(words: Sequence[str], log: Path, started: Callable[[Any], None]) -> int
             env=variables_with_threads(THREADS),
             start_new_session=True,
         )
-        started(process)
-        return process.wait()
+        with _ending_with_this_process(process):
+            started(process)
+            return process.wait()
+
+
+@contextmanager
+def _ending_with_this_process(process: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """End a process when the block ends, or when this process dies, however suddenly."""
+    guard = subprocess.Popen(
+        [sys.executable, "-ISc", GUARD, str(process.pid)],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        process.kill()
+        guard.kill()  # before anything closes its input
+        guard.communicate()
 
 
 def _tail(log: Path, n_lines: int = 12) -> str:

@@ -1,6 +1,9 @@
 """Tests of `benchmark/training/process.py`."""
 
 import shlex
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +104,25 @@ def test_a_run_that_fails_says_why_and_leaves_no_record(tmp_path: Path) -> None:
         train_in_process(run, tmp_path / "run", lambda _process: None)
     assert read_record(tmp_path / "run") is None
     assert "NoSuchEnvironment" in (tmp_path / "run" / LOG_FILE).read_text()
+
+
+TRAINS_FOR_LONG = """
+import sys
+from pathlib import Path
+from sb3_ppo_scratch.benchmark.training.process import _run
+code = "import socket, sys, time; line = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); time.sleep(60)"
+_run(["-c", code, sys.argv[1]], Path(sys.argv[2], "log"), lambda _process: None)
+"""
+"""A program that starts another, which connects to a port and does nothing."""
+
+
+def test_a_training_process_ends_with_the_one_that_started_it_however_that_dies(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        words = [sys.executable, "-c", TRAINS_FOR_LONG, str(server.getsockname()[1]), str(tmp_path)]
+        with subprocess.Popen(words) as starter:
+            server.settimeout(60)
+            line, _ = server.accept()
+            starter.kill()
+    with line:
+        line.settimeout(20)
+        assert line.recv(1) == b""  # closed, by the system
