@@ -51,6 +51,7 @@ BIN_ACTION = "tests/wrappers/test_bin_action.py"
 GAUSSIAN = "tests/test_gaussian_distribution.py"
 EVALUATION = "tests/benchmark/training/test_evaluation.py"
 EXECUTION = "tests/benchmark/training/test_execution.py"
+RAY_CLUSTER = "tests/benchmark/training/test_ray_cluster.py"
 RECORDS = "tests/benchmark/training/test_records.py"
 LADDER_REPORT = "tests/benchmark/training/test_ladder_report.py"
 SUMMARIES = "tests/benchmark/speed/test_summaries.py"
@@ -1900,6 +1901,20 @@ EVIDENCE = [
         "benchmark.training.execution",
         (EXECUTION,),
         ("other-settings-taken", "runs of other settings taken for these", "and record.identity == identity(run)", ""),
+    ),
+    *mistakes_in(
+        "benchmark.training.ray_cluster",
+        (
+            f"{RAY_CLUSTER}::test_a_node_with_other_versions_says_which",
+            f"{RAY_CLUSTER}::test_files_replace_an_earlier_tries_and_the_record_is_of_what_was_asked",
+        ),
+        ("versions-not-compared", "nodes train with whatever versions they have", "if differences:", "if False:"),
+        (
+            "identity-of-the-node",
+            "a run made elsewhere is not known again",
+            "replace(made.record, identity=asked, command=command)",
+            "made.record",
+        ),
     ),
     Mutant(
         "all-pictures-held",
