@@ -71,6 +71,7 @@ def _add_run(kinds: Any) -> None:
     parser.add_argument("--share", type=int, default=1, metavar="N", help="train for 1/N of the steps (default: 1)")
     parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time (default: one per core)")
     parser.add_argument("--runs", type=Path, metavar="DIR", help="where runs lie (default: logs/benchmark/PLAN)")
+    parser.add_argument("--ray", metavar="ADDRESS", help="make runs on a Ray cluster: its address, or auto")
     parser.set_defaults(run=run_run_command)
 
 
@@ -116,7 +117,7 @@ def run_run_command(words: argparse.Namespace) -> int:
     """
     from sb3_ppo_scratch.benchmark.comparison.run import RunOptions, make_runs
 
-    names = ("plan", "contestants", "envs", "seeds", "share", "jobs", "runs")
+    names = ("plan", "contestants", "envs", "seeds", "share", "jobs", "runs", "ray")
     options = RunOptions(**{name: getattr(words, name) for name in names})
     try:
         records, failures = make_runs(options)

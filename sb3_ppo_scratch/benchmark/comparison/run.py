@@ -14,6 +14,7 @@ from sb3_ppo_scratch.benchmark.training.plan import Run, TrainingPlan
 from sb3_ppo_scratch.benchmark.training.plan_checks import check_names
 from sb3_ppo_scratch.benchmark.training.plan_files import find_plan, load_plan, plan_as_yaml
 from sb3_ppo_scratch.benchmark.training.process import identity, train_in_process
+from sb3_ppo_scratch.benchmark.training.ray_cluster import cluster
 from sb3_ppo_scratch.benchmark.training.records import RunRecord, read_record
 from sb3_ppo_scratch.errors import ArgumentError
 from sb3_ppo_scratch.safe_writing import write_safely
@@ -37,6 +38,7 @@ class RunOptions:
         share: What all numbers of steps are divided by.
         jobs: Runs at a time; None: one per core.
         runs: Folder of the runs; None: `logs/benchmark/` and the plan's name.
+        ray: The address of a Ray cluster that makes the runs; None: this machine does.
     """
 
     plan: str = "default"
@@ -46,6 +48,7 @@ class RunOptions:
     share: int = 1
     jobs: int | None = None
     runs: Path | None = None
+    ray: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -58,14 +61,14 @@ def make_runs(options: RunOptions, train: Train = train_in_process) -> tuple[dic
 
     Args:
         options: What was asked for.
-        train: Makes one run.
+        train: Makes one run, if no Ray cluster does.
 
     Returns:
         The records of all finished runs, and the messages of those that failed.
 
     Raises:
         FileNotFoundError: If the plan or a file that it names does not exist.
-        ArgumentError: If an option or the plan cannot work.
+        ArgumentError: If an option or the plan cannot work, or there is no such cluster.
         ArgumentTypeError: If a name is unknown.
         NotADirectoryError: If the folder is a file.
     """
@@ -79,7 +82,10 @@ def make_runs(options: RunOptions, train: Train = train_in_process) -> tuple[dic
     )
     check_names(plan)
     write_snapshot(plan, options.folder)
-    return execute(plan.runs(), options.folder, options.jobs or available_cores(), train)
+    if options.ray is None:
+        return execute(plan.runs(), options.folder, options.jobs or available_cores(), train)
+    with cluster(options.ray) as (train_on_cluster, n_cpus):
+        return execute(plan.runs(), options.folder, options.jobs or n_cpus, train_on_cluster)
 
 
 def write_snapshot(plan: TrainingPlan, folder: Path) -> None:

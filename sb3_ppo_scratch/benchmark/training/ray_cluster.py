@@ -18,7 +18,7 @@ from typing import Any
 
 from sb3_ppo_scratch.benchmark.machine import describe_machine
 from sb3_ppo_scratch.benchmark.training.execution import Train
-from sb3_ppo_scratch.benchmark.training.plan import Run, config_path
+from sb3_ppo_scratch.benchmark.training.plan import RANDOM, Run, config_path
 from sb3_ppo_scratch.benchmark.training.process import TrainingError, identity, shown_command, train_in_process
 from sb3_ppo_scratch.benchmark.training.records import RECORD_FILE, RunRecord, write_record
 from sb3_ppo_scratch.errors import ArgumentError
@@ -165,7 +165,9 @@ def _train(make: Any, versions: Mapping[str, str], run: Run, folder: Path, start
     if folder.exists():
         shutil.rmtree(folder)
     asked, command = identity(run), shown_command(run)
-    task = _Task(make.remote(run, config_path(run.contestant).read_bytes(), versions))
+    has_config = run.contestant.algorithm != RANDOM
+    config = config_path(run.contestant).read_bytes() if has_config else b""
+    task = _Task(make.remote(run, config, versions))
     started(task)
     made = task.wait()
     keep_files(made.files, folder)

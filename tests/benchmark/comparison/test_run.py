@@ -61,6 +61,7 @@ BROKEN = "CartPole-v1: {n_step: 8}\nAcrobot-v1: {n_steps: 8, env_wrapper: sb3_pp
         (["--contestants", "our"], {}, "did you mean `ours`"),
         (["--envs", "CartPole-v0"], {}, "did you mean `CartPole-v1`"),
         (["--runs", __file__], {}, "is a file; give a folder"),
+        (["--ray", "localhost:1"], {}, "Ray"),
         (
             [],
             {"environments": {"CartPol-v1": {"n_timesteps": 1, "evaluate_every": 1, "solved": 1}}},
@@ -115,7 +116,7 @@ def test_mistakes_end_in_one_line_before_anything_is_trained(
     error = capsys.readouterr().err
     assert message in error
     assert len(error.strip().splitlines()) == 1
-    assert not (tmp_path / "logs").exists()
+    assert not list(tmp_path.rglob("seed_*"))
 
 
 def test_unknown_plans_and_folders_end_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
