@@ -20,7 +20,8 @@ from stable_baselines3 import PPO
 from sb3_ppo_scratch.benchmark.training import ray_cluster
 from sb3_ppo_scratch.benchmark.training.evaluation import play_on_seeds
 from sb3_ppo_scratch.benchmark.training.execution import execute, finished
-from sb3_ppo_scratch.benchmark.training.plan import Run, config_path, load_plan
+from sb3_ppo_scratch.benchmark.training.plan import RANDOM, Contestant, Run, config_path
+from sb3_ppo_scratch.benchmark.training.plan_files import load_plan
 from sb3_ppo_scratch.benchmark.training.process import (
     LOG_FILE,
     TrainingError,
@@ -113,6 +114,12 @@ def test_files_replace_an_earlier_tries_and_the_record_is_of_what_was_asked(
     assert read_record(tmp_path / "run") == record
     assert (tmp_path / "run" / "below" / "model").read_bytes() == b"its"
     assert not (tmp_path / "run" / "left over").exists()
+
+
+def test_an_agent_without_hyperparameters_is_sent_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = replace(RUN, contestant=Contestant("random", "random", RANDOM))
+    answer = Answer(monkeypatch, ray_cluster.Made(made_up_record([1.0]), "", {}))
+    assert ray_cluster._train(answer, {}, run, tmp_path / "run", lambda _task: None).identity == identity(run)
 
 
 def test_a_crash_while_files_are_written_leaves_no_run_that_looks_finished(
