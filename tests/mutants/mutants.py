@@ -50,6 +50,11 @@ SCALE_REWARD = "tests/wrappers/test_scale_reward.py"
 BIN_ACTION = "tests/wrappers/test_bin_action.py"
 GAUSSIAN = "tests/test_gaussian_distribution.py"
 EVALUATION = "tests/benchmark/training/test_evaluation.py"
+STATISTICS = "tests/benchmark/test_statistics.py"
+COMPARISON_SUMMARY = "tests/benchmark/comparison/test_summary.py"
+COMPARISON_COMPARE = "tests/benchmark/comparison/test_compare.py"
+COMPARISON_WORDING = "tests/benchmark/comparison/test_wording.py"
+COMPARISON_REPORT = "tests/benchmark/comparison/test_report.py"
 EXECUTION = "tests/benchmark/training/test_execution.py"
 RAY_CLUSTER = "tests/benchmark/training/test_ray_cluster.py"
 RECORDS = "tests/benchmark/training/test_records.py"
@@ -1857,6 +1862,12 @@ EVIDENCE = [
             "        env.seed(first_seed + start)\n",
             "",
         ),
+        (
+            "evaluations-in-rollouts",
+            "evaluations counted as collecting experience",
+            "self._collected += self._seconds(time.process_time()) - self._rollout_began",
+            "self._collected += time.process_time() - self._started - self._rollout_began",
+        ),
         ("last-policy-not-seen", "nothing evaluated at the end", "        self._evaluate(self.n_final_episodes)\n", ""),
         (
             "stale-normalisation",
@@ -1868,6 +1879,12 @@ EVIDENCE = [
     *mistakes_in(
         "benchmark.training.records",
         (RECORDS,),
+        (
+            "damaged-models-taken",
+            "a run whose model is gone counts as finished",
+            'return record if record.model_digest == (digest_of(model) if model is not None else "") else None',
+            "return record",
+        ),
         (
             "solved-at-the-last",
             "solved by the last evaluation alone",
@@ -1901,6 +1918,73 @@ EVIDENCE = [
         "benchmark.training.execution",
         (EXECUTION,),
         ("other-settings-taken", "runs of other settings taken for these", "and record.identity == identity(run)", ""),
+    ),
+    *mistakes_in(
+        "benchmark.statistics",
+        (STATISTICS,),
+        (
+            "mean-of-all",
+            "worst and best runs in the interquartile mean",
+            "np.float64), 0.25, axis=axis",
+            "np.float64), 0.0, axis=axis",
+        ),
+        (
+            "percentiles-alone",
+            "no BCa interval",
+            'for method in ("BCa", "percentile")',
+            'for method in ("percentile", "percentile")',
+        ),
+        ("margin-on-one-side", "equivalence looks at one end", "-margin <= difference.low and ", ""),
+        ("ties-are-losses", "ties count as losses", "0.5 * (first == second)", "0.0 * (first == second)"),
+        ("unsolved-left-out-of-times", "runs that never solve left out", "right=unfinished", "right=[]"),
+    ),
+    *mistakes_in(
+        "benchmark.comparison.summary",
+        (COMPARISON_SUMMARY,),
+        (
+            "other-seeds-compared",
+            "pairs of different seeds",
+            "([each[seed].final.mean_return for seed in seeds] for each in (runs, others))",
+            "([each[seed].final.mean_return for seed in order] "
+            "for each, order in ((runs, seeds), (others, seeds[::-1])))",
+        ),
+        (
+            "best-policy-counts",
+            "the best policy counts",
+            "final=record.final.mean_return",
+            "final=max(point.mean_return for point in record.evaluations)",
+        ),
+    ),
+    *mistakes_in(
+        "benchmark.comparison.compare",
+        (COMPARISON_COMPARE,),
+        (
+            "many-tests-unnoticed",
+            "no correction for many tests",
+            "SIGNIFICANCE / (len(changes) - place)",
+            "SIGNIFICANCE",
+        ),
+        ("worse-is-better", "more seconds are better", '"seconds": False', '"seconds": True'),
+    ),
+    *mistakes_in(
+        "benchmark.comparison.wording",
+        (COMPARISON_WORDING,),
+        (
+            "worse-called-better",
+            "what is worse is called better",
+            '"worse": f"{ours} ends lower',
+            '"worse": f"{ours} ends higher',
+        ),
+    ),
+    *mistakes_in(
+        "benchmark.comparison.run",
+        (f"{COMPARISON_REPORT}::test_runs_made_with_other_settings_are_left_out",),
+        (
+            "stale-runs-reported",
+            "runs of other settings in the report",
+            " and record.identity == identities.get(run.folder.as_posix())",
+            "",
+        ),
     ),
     *mistakes_in(
         "benchmark.training.ray_cluster",

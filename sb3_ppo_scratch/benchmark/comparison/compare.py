@@ -80,7 +80,7 @@ def compare_results(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
     if not changes:
         raise ArgumentError("the two results have no environment with an algorithm of the same name in common.")
     judged = [change for change in changes if same_machine or change.figure not in OF_THE_MACHINE]
-    verdicts = iter(_judge(judged))
+    verdicts = iter(judge_changes(judged))
     return [next(verdicts) if change in judged else replace(change, verdict="another machine") for change in changes]
 
 
@@ -124,8 +124,18 @@ def _ranked(values: Sequence[float], others: Sequence[float]) -> list[float]:
     return [value if math.isfinite(value) else above for value in values]
 
 
-def _judge(changes: Sequence[Change]) -> list[Change]:
-    """Call figures changed by Holm's procedure: the k-th smallest p-value has to be below the level over those left."""
+def judge_changes(changes: Sequence[Change]) -> list[Change]:
+    """Call figures changed by Holm's procedure: the k-th smallest p-value has to be below the level over those left.
+
+    Args:
+        changes: All that are judged together.
+
+    Returns:
+        The same with verdicts.
+
+    Source:
+        Holm 1979, A simple sequentially rejective multiple test procedure (https://www.jstor.org/stable/4615733).
+    """
     verdicts: dict[int, Verdict] = {}
     goes_on = True
     for place, index in enumerate(sorted(range(len(changes)), key=lambda index: changes[index].p_value)):

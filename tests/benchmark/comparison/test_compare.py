@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sb3_ppo_scratch.benchmark.comparison.compare import SIGNIFICANCE, compare_results
+from sb3_ppo_scratch.benchmark.comparison.compare import SIGNIFICANCE, Change, compare_results, judge_changes
 from sb3_ppo_scratch.benchmark.comparison.results import as_plain, list_runs, read_results, write_results
 from sb3_ppo_scratch.benchmark.comparison.summary import summarize
 from tests.benchmark.training.synthetic import PLAN, STOCK, made_up_runs
@@ -89,6 +89,19 @@ def test_another_machine_is_no_reason_for_an_alarm(tmp_path: Path) -> None:
 def test_few_seeds_tell_nothing(tmp_path: Path) -> None:
     good, bad = results_of(tmp_path / "good", GOOD[:3]), results_of(tmp_path / "bad", BAD[:3])
     assert verdicts(good, bad)["final"] == "too few seeds"
+
+
+@pytest.mark.parametrize(
+    ("p_values", "changed"),
+    [
+        ([0.04, 0.01, 0.02], [True, True, True]),  # below 0.05 / 1, 0.05 / 3, 0.05 / 2
+        ([0.04, 0.01, 0.03], [False, True, False]),  # 0.03 is above 0.05 / 2, and ends it
+        ([0.017, 0.6, 0.9], [False, False, False]),  # above 0.05 / 3
+    ],
+)
+def test_many_figures_have_to_be_clearer_each(p_values: list[float], changed: list[bool]) -> None:
+    changes = [Change("CartPole-v1", "ours", "final", 1.0, 2.0, p_value, 0.0) for p_value in p_values]
+    assert [change.verdict == "better" for change in judge_changes(changes)] == changed
 
 
 def test_chance_raises_hardly_any_alarm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,12 @@ def test_figures_are_those_of_the_last_policies_over_seeds() -> None:
     assert (ours.collecting.value, ours.updating.value) == (1500.0, 500.0)  # microseconds of two seconds' 1000 steps
 
 
+def test_the_last_policy_counts_not_the_best() -> None:
+    [ours] = summarized(made_up_runs([0.0, 200.0, 50.0])).figures
+    assert (ours.runs[0].final, ours.score.value) == (50.0, 50.0)
+    assert ours.runs[0].steps == 500.0  # it was solved all the same
+
+
 def test_the_reference_is_compared_with_by_seed() -> None:
     ours, stock = summarized({**OUR_RUNS, **STOCK_RUNS}).figures
     assert stock.against == ()
