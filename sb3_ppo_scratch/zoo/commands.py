@@ -45,6 +45,13 @@ SCHEDULE_KEYS = frozenset({"learning_rate", "clip_range", "clip_range_vf", "delt
 """Keys whose value may be a `lin_` schedule."""
 
 
+NOT_THERE = re.compile(
+    r"not found in gym registry|folder was not found|^No (model|checkpoint) found|^Hyperparameters not found|"
+    r"must be a valid path to a \.zip file"
+)
+"""What rl_zoo3's errors say about something that a command line names and that does not exist."""
+
+
 class ConfigError(ValueError):
     """A hyperparameter file that cannot work."""
 
@@ -57,7 +64,7 @@ def run_zoo_command(command: str, arguments: Sequence[str]) -> None:
         arguments: Its command line.
 
     Raises:
-        ConfigError: If `train` is given hyperparameters that cannot work.
+        ConfigError: If `train` is given hyperparameters that cannot work, or rl_zoo3 does not find what is named.
     """
     from rl_zoo3.exp_manager import ExperimentManager
 
@@ -67,6 +74,7 @@ def run_zoo_command(command: str, arguments: Sequence[str]) -> None:
     begun_with = list(arguments)
     resumption = None
     with ExitStack() as stack:
+        stack.enter_context(mistakes_named())
         if command == "train":
             folder, begun_with = take_resume(begun_with)
             if folder is not None:
@@ -80,6 +88,24 @@ def run_zoo_command(command: str, arguments: Sequence[str]) -> None:
         if command == "train":
             stack.enter_context(resumable(ExperimentManager, begun_with, resumption))
         runpy.run_module(f"rl_zoo3.{command}", run_name="__main__", alter_sys=True)
+
+
+@contextmanager
+def mistakes_named() -> Iterator[None]:
+    """Let what rl_zoo3 says about a user's words end the program in one line.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ConfigError: In place of rl_zoo3's errors about files, folders and environments that are not there.
+    """
+    try:
+        yield
+    except (AssertionError, ValueError) as error:
+        if isinstance(error, ConfigError) or not NOT_THERE.search(str(error)):
+            raise
+        raise ConfigError(str(error)) from error
 
 
 def with_our_algorithm(arguments: Sequence[str]) -> list[str]:

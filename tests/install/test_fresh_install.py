@@ -78,6 +78,8 @@ def test_sdist_and_wheel_pass_twine_and_the_wheel_has_everything(distributions: 
         "hyperparams/ppo_scratch_binned.yml",
         "hyperparams/ladder/reinforce.yml",
         "benchmark/training/plans/ladder.yml",
+        "benchmark/training/plans/default.yml",
+        "benchmark/comparison/templates/report.html",
         "zoo/autoload.py",
     ):
         assert f"sb3_ppo_scratch/{name}" in names
@@ -118,6 +120,12 @@ def test_every_other_promised_command_runs(commands: Path, tmp_path: Path) -> No
     run(commands / "sb3-ppo-scratch", "train", *cartpole, folder=tmp_path, **own)
     run(commands / "sb3-ppo-scratch", "enjoy", *played, "-n", "100", folder=tmp_path, **own)
     run(commands / "sb3-ppo-scratch", "hyperparams", "--copy", "mine", folder=tmp_path)
+    small = ("benchmark", "run", "small", "--seeds", "1", "--share", "100")
+    run(commands / "sb3-ppo-scratch", *small, folder=tmp_path, **own)
+    run(
+        commands / "sb3-ppo-scratch", "benchmark", "report", "logs/benchmark/small", "--trusted", folder=tmp_path, **own
+    )
+    assert "<video " in (tmp_path / "logs" / "benchmark" / "small" / "report" / "report.html").read_text()
     run(python, "-m", "rl_zoo3.train", "--algo", "ppo", "-n", "600", "--env", "LunarLander-v3", "-conf",
         "mine/ppo_scratch.yml", folder=tmp_path)  # fmt: skip
 

@@ -17,6 +17,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from sb3_ppo_scratch import ReinforceScratch
 from sb3_ppo_scratch.__main__ import main
 from sb3_ppo_scratch.hyperparams import hyperparams_file
+from sb3_ppo_scratch.zoo.commands import mistakes_named
 from tests.zoo.processes import run_python
 
 TRAIN = ("-m", "rl_zoo3.train", "--algo", "ppo_scratch")
@@ -325,6 +326,37 @@ def test_own_commands_mean_our_algorithm_unless_another_is_named() -> None:
     assert with_our_algorithm(["--env", "X-v0"]) == ["--algo", "ppo_scratch", "--env", "X-v0"]
     assert with_our_algorithm(["--env", "X-v0", "--algo", "a2c"]) == ["--env", "X-v0", "--algo", "a2c"]
     assert with_our_algorithm(["--algo=a2c"]) == ["--algo=a2c"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "--env", "CartPol-v1"], "CartPol-v1 not found in gym registry, you maybe meant CartPole-v1?"),
+        (["train", "--env", "CartPole-v1", "-i", "none.zip"], "must be a valid path to a .zip file"),
+        (
+            ["train", "--env", "CartPole-v1", "-conf", "mine.yml"],
+            "Hyperparameters not found for ppo_scratch-CartPole-v1",
+        ),
+        (["enjoy", "--env", "CartPole-v1", "-f", "logs", "--exp-id", "7"], "CartPole-v1_7 folder was not found"),
+    ],
+)
+def test_what_is_not_there_is_named_without_a_traceback(
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "mine.yml").write_text("Acrobot-v1: {n_timesteps: 100, policy: MlpPolicy}")
+    assert main(words) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_other_errors_keep_their_traceback() -> None:
+    with pytest.raises(ValueError, match=r"^a bug$"), mistakes_named():
+        raise ValueError("a bug")
 
 
 def test_missing_config_file_is_named_without_a_traceback(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
