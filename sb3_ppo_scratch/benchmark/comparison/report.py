@@ -17,6 +17,7 @@ from sb3_ppo_scratch.benchmark.comparison.run import read_snapshot
 from sb3_ppo_scratch.benchmark.comparison.settings import Settings, settings_of
 from sb3_ppo_scratch.benchmark.comparison.summary import EnvironmentSummary, summarize
 from sb3_ppo_scratch.benchmark.machine import in_words
+from sb3_ppo_scratch.benchmark.option_checks import check_folders
 from sb3_ppo_scratch.benchmark.training.plan import Run, TrainingPlan
 from sb3_ppo_scratch.benchmark.training.process import FAILURE_FILE
 from sb3_ppo_scratch.benchmark.training.records import RunRecord
@@ -71,8 +72,7 @@ def write_report(runs: Path, out: Path, *, with_films: bool = True, trusted: boo
     from sb3_ppo_scratch.benchmark.comparison.markdown_report import render_markdown
     from sb3_ppo_scratch.benchmark.comparison.page import render_page
 
-    if out.exists() and not out.is_dir():
-        raise NotADirectoryError(f"--out {out} is a file; give a folder.")
+    check_folders({"--out": out})
     plan, records = read_snapshot(runs)
     if not records:
         raise ArgumentError(f"no run in {runs} is finished; `benchmark run` goes on with them.")

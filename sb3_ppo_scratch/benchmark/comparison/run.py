@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sb3_ppo_scratch.benchmark.option_checks import check_counts, check_folders
 from sb3_ppo_scratch.benchmark.training.execution import Train, execute
 from sb3_ppo_scratch.benchmark.training.plan import Run, TrainingPlan
 from sb3_ppo_scratch.benchmark.training.plan_checks import check_names
@@ -72,11 +73,8 @@ def make_runs(options: RunOptions, train: Train = train_in_process) -> tuple[dic
         ArgumentTypeError: If a name is unknown.
         NotADirectoryError: If the folder is a file.
     """
-    for name, number in (("--jobs", options.jobs), ("--share", options.share)):
-        if number is not None and number < 1:
-            raise ArgumentError(f"{name} must be at least 1, got {number}.")
-    if options.folder.exists() and not options.folder.is_dir():
-        raise NotADirectoryError(f"--runs {options.folder} is a file; give a folder.")
+    check_counts({"--jobs": options.jobs, "--share": options.share})
+    check_folders({"--runs": options.folder})
     plan = load_plan(find_plan(options.plan)).narrowed(
         contestants=options.contestants, env_ids=options.envs, n_seeds=options.seeds, share=options.share
     )

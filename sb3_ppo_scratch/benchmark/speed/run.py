@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sb3_ppo_scratch.benchmark.machine import describe_machine
+from sb3_ppo_scratch.benchmark.option_checks import check_counts, check_folders
 from sb3_ppo_scratch.benchmark.progress import show
 from sb3_ppo_scratch.benchmark.speed.execution import Measure, execute, measure_in_process
 from sb3_ppo_scratch.benchmark.speed.growth import plan_growth
@@ -60,12 +61,9 @@ class SpeedOptions:
         """
         check_known_names(self.workloads, WORKLOADS, where="--workloads")
         rounds = (QUICK_ROUNDS if self.quick else FULL_ROUNDS) if self.rounds is None else self.rounds
-        for name, value in (("--rounds", rounds), ("--growth-rounds", self.growth_rounds)):
-            if value < 1:
-                raise ArgumentError(f"{name} must be at least 1, got {value}.")
+        check_counts({"--rounds": rounds, "--growth-rounds": self.growth_rounds})
         out = self.out or Path("logs/benchmark" if self.quick else "docs/results")
-        if out.exists() and not out.is_dir():
-            raise NotADirectoryError(f"--out {out} is a file; give a folder.")
+        check_folders({"--out": out})
         workloads = tuple(dict.fromkeys(self.workloads)) or (QUICK_WORKLOADS if self.quick else tuple(WORKLOADS))
         return replace(self, workloads=workloads, rounds=rounds, out=out)
 

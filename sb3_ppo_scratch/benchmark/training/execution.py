@@ -58,16 +58,21 @@ def execute(
     with ThreadPoolExecutor(jobs) as pool:
         futures = {pool.submit(train, run, folder / run.folder, processes.add): run for run in left}
         try:
-            with tqdm(as_completed(futures), total=len(left), unit="run", disable=not left) as bar:
+            running = _describe(min(jobs, len(left)), 0)
+            with tqdm(as_completed(futures), total=len(left), unit="run", postfix=running, disable=not left) as bar:
                 for n_done, future in enumerate(bar, start=1):
                     _settle(future, futures[future], records, failures)
-                    n_running = min(jobs, len(left) - n_done)
-                    bar.set_postfix_str(f"{n_running} running, {len(failures)} failed")
+                    bar.set_postfix_str(_describe(min(jobs, len(left) - n_done), len(failures)))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             processes.kill()
             raise
     return {run: records[run] for run in runs if run in records}, failures
+
+
+def _describe(n_running: int, n_failed: int) -> str:
+    """Say what happens meanwhile."""
+    return f"{n_running} running, {n_failed} failed"
 
 
 def _settle(future: "Future[RunRecord]", run: Run, records: dict[Run, RunRecord], failures: dict[Run, str]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sb3_ppo_scratch.benchmark.option_checks import check_counts, check_folders
 from sb3_ppo_scratch.benchmark.training.execution import Train, execute, finished
 from sb3_ppo_scratch.benchmark.training.figures import draw_rungs
 from sb3_ppo_scratch.benchmark.training.ladder_report import render
@@ -15,7 +16,6 @@ from sb3_ppo_scratch.benchmark.training.plan import Run, TrainingPlan
 from sb3_ppo_scratch.benchmark.training.plan_files import PLANS, load_plan
 from sb3_ppo_scratch.benchmark.training.process import train_in_process
 from sb3_ppo_scratch.benchmark.training.records import RunRecord
-from sb3_ppo_scratch.errors import ArgumentError
 from sb3_ppo_scratch.vec_env.cores import available_cores
 
 LADDER = PLANS / "ladder.yml"
@@ -80,12 +80,8 @@ def climb(options: LadderOptions, train: Train = train_in_process) -> tuple[Path
         ArgumentTypeError: If a name is unknown.
         NotADirectoryError: If a folder is a file.
     """
-    for name, number in (("--jobs", options.jobs), ("--share", options.share)):
-        if number is not None and number < 1:
-            raise ArgumentError(f"{name} must be at least 1, got {number}.")
-    for name, folder in (("--runs", options.runs), ("--out", options.out)):
-        if folder.exists() and not folder.is_dir():
-            raise NotADirectoryError(f"{name} {folder} is a file; give a folder.")
+    check_counts({"--jobs": options.jobs, "--share": options.share})
+    check_folders({"--runs": options.runs, "--out": options.out})
     plan = load_plan(options.plan or LADDER).narrowed(
         contestants=options.rungs, env_ids=options.envs, n_seeds=options.seeds, share=options.share
     )
