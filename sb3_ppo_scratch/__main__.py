@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sb3_ppo_scratch import __version__
 from sb3_ppo_scratch.benchmark.commands import add_benchmark_commands
+from sb3_ppo_scratch.command_words import add_command
 from sb3_ppo_scratch.errors import ArgumentError, ArgumentTypeError
 from sb3_ppo_scratch.export.commands import add_export_command
 from sb3_ppo_scratch.film.commands import add_film_command
@@ -59,7 +60,13 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, purpose in ZOO_COMMANDS.items():
         commands.add_parser(name, help=purpose, add_help=False)
-    hyperparams = commands.add_parser("hyperparams", help="show where the YAML files lie, or copy them")
+    hyperparams = add_command(
+        commands,
+        "hyperparams",
+        purpose="show where the YAML files lie, or copy them",
+        description="Print the paths of this project's hyperparameter files, or copy them.",
+        examples=("hyperparams", "hyperparams --copy ."),
+    )
     hyperparams.add_argument("--copy", metavar="DIR", type=Path, help="folder to copy the files to")
     hyperparams.set_defaults(run=run_hyperparams_command)
     add_benchmark_commands(commands)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sb3_ppo_scratch import __version__
-from sb3_ppo_scratch.__main__ import main
+from sb3_ppo_scratch.__main__ import build_parser, main
 from sb3_ppo_scratch.hyperparams import hyperparams_folder
 from sb3_ppo_scratch.zoo.commands import ZOO_COMMANDS
 
@@ -17,6 +17,23 @@ def test_help_shows_every_command_with_examples(capsys: pytest.CaptureFixture[st
     for command in (*ZOO_COMMANDS, "hyperparams"):
         assert f"\n    {command}" in output
     assert "python -m sb3_ppo_scratch train --algo ppo_scratch --env LunarLander-v2" in output
+
+
+COMMANDS = [
+    ["hyperparams"], ["film"], ["export"], ["show"],
+    *(["benchmark", kind] for kind in ("run", "report", "compare", "speed", "ladder")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_examples_of_every_command_can_be_parsed(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main([*command, "--help"])
+    _, examples = capsys.readouterr().out.split("examples:\n")
+    for line in examples.strip().splitlines():
+        words = line.strip().removeprefix("python -m sb3_ppo_scratch ").split("   ")[0].split()
+        assert words[: len(command)] == command
+        assert build_parser().parse_args(words).command == command[0]
 
 
 def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:

@@ -121,7 +121,7 @@ FLOORS = [
         "hyperparams",
     ],
     ["zip_members", "safe_writing", "value_checks", "space_checks"],
-    ["errors", "devices", "short_texts"],
+    ["errors", "devices", "short_texts", "command_words"],
 ]
 """Files and folders from the top floor down; each imports only from floors below it (docs/decisions.md)."""
 

@@ -6,6 +6,7 @@ What is here: the arguments and their help. What is not: what they do (`onnx_fil
 import argparse
 from pathlib import Path
 
+from sb3_ppo_scratch.command_words import add_command
 from sb3_ppo_scratch.zoo.trusted_option import add_trusted_option
 
 
@@ -15,13 +16,18 @@ def add_export_command(commands: "argparse._SubParsersAction[argparse.ArgumentPa
     Args:
         commands: Where it is added.
     """
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "export",
-        help="write a saved agent as ONNX",
+        purpose="write a saved agent as ONNX",
         description="Write a saved agent as an ONNX file, from observations to the actions that "
         "`predict(deterministic=True)` returns. Normalisation is inside: the policy's own, and that of a VecNormalize "
         "whose statistics rl_zoo3 has saved beside the model. Stacked frames that are normalised take NaN in place of "
         "those that are not there yet, right after a reset.",
+        examples=(
+            "export logs/ppo_scratch/LunarLander-v2_1/LunarLander-v2.zip",
+            "export model.zip --env CartPole-v1 --out policy.onnx",
+        ),
     )
     parser.add_argument("model", metavar="MODEL.zip", type=Path, help="the saved model")
     parser.add_argument("--env", metavar="ID", help="the environment (default: that of rl_zoo3's folder)")

@@ -6,6 +6,7 @@ What is here: the arguments and their help. What is not: what they do (`making.p
 import argparse
 from pathlib import Path
 
+from sb3_ppo_scratch.command_words import add_command
 from sb3_ppo_scratch.zoo.trusted_option import add_trusted_option
 
 RANKS = ("best", "median", "worst")
@@ -18,11 +19,16 @@ def add_film_command(commands: "argparse._SubParsersAction[argparse.ArgumentPars
     Args:
         commands: Where it is added.
     """
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "film",
-        help="film a saved agent (GIF or MP4)",
+        purpose="film a saved agent (GIF or MP4)",
         description="Play a saved agent, and film its best, median and worst episode. Wrappers, normalisation and "
         "environment are found in the folder that rl_zoo3 wrote the model to.",
+        examples=(
+            "film logs/ppo_scratch/LunarLander-v2_1/LunarLander-v2.zip --out lander.gif --random",
+            "film logs/ppo_scratch/LunarLander-v2_1/LunarLander-v2.zip --show best --out best.mp4",
+        ),
     )
     parser.add_argument("model", metavar="MODEL.zip", type=Path, help="the saved model")
     parser.add_argument("--env", metavar="ID", help="the environment (default: that of rl_zoo3's folder)")

@@ -6,6 +6,8 @@ What is here: the arguments and their help. What is not: what they do (`contents
 import argparse
 from pathlib import Path
 
+from sb3_ppo_scratch.command_words import add_command
+
 
 def add_show_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Describe the command.
@@ -13,11 +15,16 @@ def add_show_command(commands: "argparse._SubParsersAction[argparse.ArgumentPars
     Args:
         commands: Where it is added.
     """
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "show",
-        help="say what a saved file holds, without running any of it",
+        purpose="say what a saved file holds, without running any of it",
         description="Say what a saved model or checkpoint holds: algorithm, spaces, settings, parameters, how far its "
         "run is. Nothing is unpickled, so this is safe for files from anywhere; what can only be unpickled is named.",
+        examples=(
+            "show model.zip",
+            "show logs/ppo_scratch/LunarLander-v2_1/LunarLander-v2.zip",
+        ),
     )
     parser.add_argument("file", metavar="FILE.zip", type=Path, help="the saved model or checkpoint")
     parser.set_defaults(run=run_show_command)

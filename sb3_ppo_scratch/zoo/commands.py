@@ -9,6 +9,7 @@ import runpy
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from typing import Any
 
 from sb3_ppo_scratch.errors import check_known_names
@@ -71,6 +72,7 @@ def run_zoo_command(command: str, arguments: Sequence[str]) -> None:
     from sb3_ppo_scratch.zoo.register import register
 
     register()
+    check_algorithm(arguments)
     begun_with = list(arguments)
     resumption = None
     with ExitStack() as stack:
@@ -106,6 +108,22 @@ def mistakes_named() -> Iterator[None]:
         if isinstance(error, ConfigError) or not NOT_THERE.search(str(error)):
             raise
         raise ConfigError(str(error)) from error
+
+
+def check_algorithm(arguments: Sequence[str]) -> None:
+    """Check the name of the algorithm, which rl_zoo3 answers with the list of all.
+
+    Args:
+        arguments: A command line of rl_zoo3's.
+
+    Raises:
+        ArgumentTypeError: If it is unknown; the message names the nearest.
+    """
+    from rl_zoo3.utils import ALGOS
+
+    named = [word.removeprefix("--algo=") for word in arguments if word.startswith("--algo=")]
+    named += [word for option, word in pairwise(arguments) if option == "--algo"]
+    check_known_names(named, ALGOS, where="--algo")
 
 
 def with_our_algorithm(arguments: Sequence[str]) -> list[str]:

@@ -331,6 +331,8 @@ def test_own_commands_mean_our_algorithm_unless_another_is_named() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["train", "--algo", "ppo_scrach", "--env", "CartPole-v1"], "`ppo_scrach`; did you mean `ppo_scratch`?"),
+        (["enjoy", "--algo=pppo", "--env", "CartPole-v1"], "--algo does not know `pppo`; did you mean `ppo`?"),
         (["train", "--env", "CartPol-v1"], "CartPol-v1 not found in gym registry, you maybe meant CartPole-v1?"),
         (["train", "--env", "CartPole-v1", "-i", "none.zip"], "must be a valid path to a .zip file"),
         (

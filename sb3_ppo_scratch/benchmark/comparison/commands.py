@@ -9,21 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sb3_ppo_scratch.benchmark.progress import INTERRUPTED
+from sb3_ppo_scratch.command_words import add_command
 from sb3_ppo_scratch.zoo.trusted_option import add_trusted_option
-
-RUN_EXAMPLES = """examples:
-  python -m sb3_ppo_scratch benchmark run                      the default plan: hours of one core
-  python -m sb3_ppo_scratch benchmark run small                CartPole, five seeds: minutes (make bench)
-  python -m sb3_ppo_scratch benchmark run my_plan.yml --seeds 3 --jobs 4
-  python -m sb3_ppo_scratch benchmark run --ray auto           on all machines of a Ray cluster
-"""
-REPORT_EXAMPLES = """examples:
-  python -m sb3_ppo_scratch benchmark report logs/benchmark/small
-  python -m sb3_ppo_scratch benchmark report logs/benchmark/default --out docs/results/comparison
-"""
-COMPARE_EXAMPLES = """examples:
-  python -m sb3_ppo_scratch benchmark compare old/results.json new/results.json
-"""
 
 
 def add_comparison_commands(kinds: Any) -> None:
@@ -37,26 +24,21 @@ def add_comparison_commands(kinds: Any) -> None:
     _add_compare(kinds)
 
 
-def _add(kinds: Any, name: str, purpose: str, description: str, examples: str) -> Any:
-    """Add a command with examples."""
-    return kinds.add_parser(
-        name,
-        help=purpose,
-        description=description,
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-
-
 def _add_run(kinds: Any) -> None:
     """Describe `benchmark run`."""
-    parser = _add(
+    parser = add_command(
         kinds,
         "run",
-        "train ppo_scratch, stock PPO and others side by side",
-        "Train every algorithm of a plan on every environment with every seed, each in a process of the unmodified\n"
-        "rl_zoo3. Runs that are finished are not made again: the same command goes on after Ctrl-C or a crash.",
-        RUN_EXAMPLES,
+        purpose="train ppo_scratch, stock PPO and others side by side",
+        description="Train every algorithm of a plan on every environment with every seed, each in a process of the "
+        "unmodified rl_zoo3. Runs that are finished are not made again, whatever has become of the code meanwhile: the "
+        "same command goes on after Ctrl-C or a crash; --runs begins elsewhere.",
+        examples=(
+            "benchmark run                      the default plan: hours of one core",
+            "benchmark run small                CartPole, five seeds: minutes (make bench)",
+            "benchmark run my_plan.yml --seeds 3 --jobs 4",
+            "benchmark run --ray auto           on all machines of a Ray cluster",
+        ),
     )
     parser.add_argument(
         "plan",
@@ -77,13 +59,16 @@ def _add_run(kinds: Any) -> None:
 
 def _add_report(kinds: Any) -> None:
     """Describe `benchmark report`."""
-    parser = _add(
+    parser = add_command(
         kinds,
         "report",
-        "turn runs into a report: a web page, Markdown, results.json",
-        "Write what the runs of `benchmark run` have come to: report.html (one file, to be opened in a browser),\n"
-        "report.md with pictures, results.json and runs.csv.",
-        REPORT_EXAMPLES,
+        purpose="turn runs into a report: a web page, Markdown, results.json",
+        description="Write what the runs of `benchmark run` have come to: report.html (one file, to be opened in a "
+        "browser), report.md with pictures, results.json and runs.csv.",
+        examples=(
+            "benchmark report logs/benchmark/small --trusted",
+            "benchmark report logs/benchmark/default --out docs/results/comparison",
+        ),
     )
     parser.add_argument("runs", type=Path, metavar="DIR", help="the folder of the runs")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the report goes (default: DIR/report)")
@@ -94,12 +79,12 @@ def _add_report(kinds: Any) -> None:
 
 def _add_compare(kinds: Any) -> None:
     """Describe `benchmark compare`."""
-    parser = _add(
+    parser = add_command(
         kinds,
         "compare",
-        "say what has changed between two reports beyond noise",
-        "Compare two reports figure by figure. The exit status is 1 if something got worse, else 0.",
-        COMPARE_EXAMPLES,
+        purpose="say what has changed between two reports beyond noise",
+        description="Compare two reports figure by figure. The exit status is 1 if something got worse, else 0.",
+        examples=("benchmark compare old/results.json new/results.json",),
     )
     for name in ("old", "new"):
         parser.add_argument(name, type=Path, metavar=name.upper(), help="results.json, or the folder that holds it")

@@ -10,6 +10,7 @@ from typing import Any
 
 from sb3_ppo_scratch.benchmark.progress import INTERRUPTED
 from sb3_ppo_scratch.benchmark.speed.workloads import WORKLOADS
+from sb3_ppo_scratch.command_words import add_command
 
 
 def add_speed_command(kinds: Any) -> None:
@@ -18,12 +19,18 @@ def add_speed_command(kinds: Any) -> None:
     Args:
         kinds: The subparsers of `benchmark`.
     """
-    speed = kinds.add_parser(
+    speed = add_command(
+        kinds,
         "speed",
-        help="steps per second, memory and returns",
+        purpose="steps per second, memory and returns",
         description="Measure speed, memory and returns beside stock PPO. All workloads with 5 rounds take about "
         "40 minutes on two cores, with growth 75; leave the machine alone meanwhile. Ctrl-C keeps what has been "
         "measured.",
+        examples=(
+            "benchmark speed --quick",
+            "benchmark speed --workloads cartpole lander --rounds 3",
+            "benchmark speed --resume",
+        ),
     )
     speed.add_argument("--workloads", nargs="+", default=(), metavar="NAME", help=f"some of: {', '.join(WORKLOADS)}")
     speed.add_argument("--rounds", type=int, metavar="N", help="rounds of the main table (default: 5; quick: 2)")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sb3_ppo_scratch.benchmark.progress import INTERRUPTED
+from sb3_ppo_scratch.command_words import add_command
 
 
 def add_ladder_command(kinds: Any) -> None:
@@ -17,12 +18,18 @@ def add_ladder_command(kinds: Any) -> None:
     Args:
         kinds: The subparsers of `benchmark`.
     """
-    ladder = kinds.add_parser(
+    ladder = add_command(
+        kinds,
         "ladder",
-        help="REINFORCE to PPO, rung by rung, beside stock PPO",
+        purpose="REINFORCE to PPO, rung by rung, beside stock PPO",
         description="Train every rung of the ladder from REINFORCE to PPO with the unmodified rl_zoo3, and stock PPO "
         "beside them; write a table of steps and seconds to solve and of the returns reached, with curves. Runs that "
         "are finished are not made again: the same command goes on after Ctrl-C.",
+        examples=(
+            "benchmark ladder",
+            "benchmark ladder --rungs reinforce stock --envs CartPole-v1 --seeds 2",
+            "benchmark ladder --report-only",
+        ),
     )
     ladder.add_argument("--rungs", nargs="+", default=(), metavar="NAME", help="only these (see the plan file)")
     ladder.add_argument("--envs", nargs="+", default=(), metavar="ID", help="only these environments")
