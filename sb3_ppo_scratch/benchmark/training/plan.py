@@ -113,12 +113,14 @@ class Run:
         goal: The environment.
         seed: Of everything random.
         evaluation: How it is judged.
+        options: Further words for `rl_zoo3.train`.
     """
 
     contestant: Contestant
     goal: Goal
     seed: int
     evaluation: Evaluation
+    options: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -136,6 +138,7 @@ class TrainingPlan:
         contestants: Who takes part.
         seeds: Each contestant trains with each.
         evaluation: How all are judged.
+        options: Further words for `rl_zoo3.train` in every run, for TensorBoard or Weights & Biases.
     """
 
     title: str
@@ -143,6 +146,7 @@ class TrainingPlan:
     contestants: tuple[Contestant, ...]
     seeds: tuple[int, ...]
     evaluation: Evaluation
+    options: tuple[str, ...] = ()
 
     def runs(self) -> list[Run]:
         """List all runs.
@@ -151,7 +155,7 @@ class TrainingPlan:
             Seed by seed, so that a comparison that is stopped has whole rounds.
         """
         return [
-            Run(contestant, goal, seed, self.evaluation)
+            Run(contestant, goal, seed, self.evaluation, self.options)
             for seed in self.seeds
             for goal in self.goals
             for contestant in self.contestants

@@ -19,7 +19,7 @@ from sb3_ppo_scratch.hyperparams import hyperparams_folder
 
 PLANS = Path(__file__).parent / "plans"
 """The plans that come with this project."""
-KEYS = ("title", "environments", "variants", "contestants", "seeds", "evaluation")
+KEYS = ("title", "environments", "variants", "contestants", "seeds", "evaluation", "options")
 
 
 def find_plan(name: str) -> Path:
@@ -46,8 +46,8 @@ def load_plan(path: Path, *, has_configs: bool = True) -> TrainingPlan:
     """Read a plan file.
 
     Args:
-        path: A YAML file with `title`, `environments`, `contestants`, `seeds` and, if they are wanted, `variants` and
-            `evaluation`. Hyperparameter files are looked for beside it, then among this project's.
+        path: A YAML file with `title`, `environments`, `contestants`, `seeds` and, if they are wanted, `variants`,
+            `evaluation` and `options`. Hyperparameter files are looked for beside it, then among this project's.
         has_configs: Whether the hyperparameter files have to be there.
 
     Returns:
@@ -71,7 +71,8 @@ def load_plan(path: Path, *, has_configs: bool = True) -> TrainingPlan:
     except (KeyError, AttributeError, TypeError) as error:
         raise ArgumentError(f"{path} is no whole plan: {error!r}.") from error
     evaluation = _read(Evaluation, written.get("evaluation") or {}, f"{path}, evaluation")
-    plan = TrainingPlan(title, tuple(goals), tuple(contestants), seeds, evaluation)
+    options = tuple(map(str, written.get("options") or ()))
+    plan = TrainingPlan(title, tuple(goals), tuple(contestants), seeds, evaluation, options)
     _check(plan, path)
     if has_configs:
         _check_configs(plan, path)
@@ -227,6 +228,7 @@ def plan_as_yaml(plan: TrainingPlan) -> str:
         "contestants": {each.name: _entries(each, "name") for each in plan.contestants},
         "seeds": list(plan.seeds),
         "evaluation": _entries(plan.evaluation),
+        "options": list(plan.options),
     }
     return yaml.safe_dump(written, sort_keys=False, allow_unicode=True)
 

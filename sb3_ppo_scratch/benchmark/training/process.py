@@ -72,6 +72,7 @@ def run_words(run: Run) -> list[str]:
         *("--num-threads", str(THREADS)),
         *("--env-kwargs", "render_mode:None"),
         *_package_words(run),
+        *run.options,
     ]
 
 

@@ -1,5 +1,6 @@
 """Tests of `benchmark/training/plan.py`."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,8 +87,10 @@ def test_a_hyperparameter_file_beside_the_plan_comes_first(tmp_path: Path) -> No
 @pytest.mark.parametrize("name", ["ladder", "default", "small"])
 def test_a_plan_is_read_as_it_was_written(name: str, tmp_path: Path) -> None:
     plan = load_plan(find_plan(name))
+    plan = replace(plan, options=("--tensorboard-log", "tb"))
     (tmp_path / "plan.yml").write_text(plan_as_yaml(plan))
     assert load_plan(tmp_path / "plan.yml") == plan
+    assert {run.options for run in plan.runs()} == {("--tensorboard-log", "tb")}
 
 
 def test_plans_are_found_by_name_or_path(tmp_path: Path) -> None:

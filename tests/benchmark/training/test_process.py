@@ -4,6 +4,7 @@ import shlex
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,11 @@ def test_a_contestant_may_change_some_of_its_files_settings() -> None:
     start = words.index("-params") + 1
     assert words[start : start + 3] == ["n_steps:9", "policy_kwargs:'dict(net_arch=[4])'", "env_wrapper:None"]
     assert words[start + 3].startswith("callback:[")
+
+
+def test_further_options_reach_rl_zoo3() -> None:
+    words = run_words(replace(STOCK, options=("--tensorboard-log", "tb", "--track")))
+    assert words == [*run_words(STOCK), "--tensorboard-log", "tb", "--track"]
 
 
 def test_callbacks_of_the_file_stay(tmp_path: Path) -> None:
