@@ -95,7 +95,7 @@ def _draw_solving(axes: "Axes", summary: EnvironmentSummary, figures: Figures, p
     unsolved = [max(left, run.n_seconds) for run in figures.runs if not math.isfinite(run.seconds)]
     axes.plot(solved, [place] * len(solved), "o", color=style.colour, markersize=2.5, markeredgewidth=0)
     axes.plot(unsolved, [place] * len(unsolved), "o", color=style.colour, markersize=2.5, markerfacecolor="none")
-    shown = f"{show_rounded(median)} s" if is_solved else f"{figures.seconds.n_reached} of {len(figures.runs)}"
+    shown = f"{show_rounded(median)} s" if is_solved else f"{figures.seconds.n_reached} of {len(figures.runs)} seeds"
     at = max([end, *solved, *unsolved])
     axes.annotate(f"{figures.contestant.title}  {shown}", (at, place), (4, 0), textcoords="offset points", va="center")
 
@@ -108,13 +108,13 @@ def _draw_curves(axes: "Axes", summary: EnvironmentSummary, curve_of: Callable[[
         at = curve.at / scale
         if not at[-1] > 0.0:
             axes.axhline(figures.score.value, color=style.colour, linestyle=style.line, linewidth=1.0)
-            ends.append((math.nan, figures.score.value, figures.contestant.title, style.colour))
+            ends.append((figures.score.value, figures.contestant.title, style.colour))
             continue
         for returns in curve.runs:
             axes.plot(at, returns, color=style.colour, linewidth=0.5, alpha=0.3)
         axes.fill_between(at, curve.band.low, curve.band.high, color=style.colour, alpha=0.18, linewidth=0)
         axes.plot(at, curve.band.values, color=style.colour, linestyle=style.line, linewidth=1.6)
-        ends.append((at[-1], curve.band.values[-1], figures.contestant.title, style.colour))
+        ends.append((curve.band.values[-1], figures.contestant.title, style.colour))
     axes.axhline(summary.goal.solved, color="black", linewidth=0.6, linestyle=":")
     axes.set(ylabel="mean return", xlim=(0.0, None), ylim=_range_of_returns(summary))
     label_ends(axes, ends)
@@ -148,7 +148,7 @@ def _draw_time_to_solve(axes: "Axes", summary: EnvironmentSummary) -> None:
         end = max(run.n_seconds for run in figures.runs)
         at, shares = [0.0, *solving.times, end], [0.0, *solving.shares, solving.shares[-1] if solving.shares else 0.0]
         axes.step(at, shares, where="post", color=style.colour, linestyle=style.line, linewidth=1.6)
-        ends.append((end, shares[-1], figures.contestant.title, style.colour))
+        ends.append((shares[-1], figures.contestant.title, style.colour))
     axes.set(xlabel="seconds of training, one core", ylabel="share of seeds", ylim=(-0.03, 1.03), xlim=(0.0, None))
     label_ends(axes, ends)
 
@@ -160,11 +160,10 @@ def _draw_profile(axes: "Axes", summary: EnvironmentSummary) -> None:
         style = style_of(summary, figures)
         at = summary.profile_at
         axes.step(at, figures.profile, where="post", color=style.colour, linestyle=style.line, linewidth=1.6)
-        reached = np.flatnonzero(figures.profile >= 0.5)
-        place = reached[-1] if len(reached) else 0
-        ends.append((at[place], figures.profile[place], figures.contestant.title, style.colour))
+        rank = sum(other.score.value < figures.score.value for other in summary.figures)
+        ends.append((rank / len(summary.figures), figures.contestant.title, style.colour))
     axes.set(xlabel="return of the last policy", ylabel="share of seeds that reach it", ylim=(-0.03, 1.03))
-    label_ends(axes, ends, at_their_place=True)
+    label_ends(axes, ends)  # from the best down: where lines end they meet
 
 
 def _draw_throughput(axes: "Axes", summary: EnvironmentSummary) -> None:

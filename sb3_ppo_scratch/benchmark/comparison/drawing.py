@@ -95,25 +95,21 @@ def chart(height: float = SIZE[1]) -> Iterator[tuple[Figure, "Axes"]]:
         yield figure, figure.subplots()
 
 
-def label_ends(axes: "Axes", ends: Sequence[tuple[float, float, str, str]], *, at_their_place: bool = False) -> None:
-    """Write names beside lines, below each other where they would meet.
+def label_ends(axes: "Axes", ends: Sequence[tuple[float, str, str]]) -> None:
+    """Write names at the right edge beside lines, below each other where they would meet.
 
     Args:
         axes: Where the lines are; their limits are set.
-        ends: For each line x (NaN: it has no end), y, name and colour.
-        at_their_place: Whether names stand where the lines are, not all at the right edge.
+        ends: For each line where it ends (y), name and colour.
     """
     low, high = axes.get_ylim()
     gap = LABEL_GAP * (high - low)
-    places = spread([min(max(y, low), high) for _, y, _, _ in ends], gap)
-    for (x, _, name, colour), y in zip(ends, places, strict=True):
-        at = (x, y) if at_their_place else (1.0, y)
-        where = axes.transData if at_their_place else axes.get_yaxis_transform()
+    for (_, name, colour), y in zip(ends, spread([min(max(y, low), high) for y, _, _ in ends], gap), strict=True):
         axes.annotate(
             name,
-            at,
+            (1.0, y),
             (4, 0),
-            xycoords=where,
+            xycoords=axes.get_yaxis_transform(),
             textcoords="offset points",
             va="center",
             color=colour,

@@ -12,6 +12,7 @@ from sb3_ppo_scratch.benchmark.training.plan import TrainingPlan
 
 NOTHING, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 """The first stands where there is no figure."""
+NEVER = "never"
 
 
 def show_number(value: float, digits: int = 1) -> str:
@@ -100,7 +101,7 @@ def _sentences(summary: EnvironmentSummary, figures: Figures, against: Against) 
     if other is not None:
         yield _on_solving(figures, other, theirs)
     if math.isfinite(against.speedup.value):
-        yield f"{ours} trains {show_estimate(against.speedup, 2)} times as many steps per second."
+        yield f"{show_estimate(against.speedup, 2)} times the steps per second."
 
 
 def _on_returns(ours: str, theirs: str, against: Against, margin: float) -> str:
@@ -126,20 +127,20 @@ def _on_returns(ours: str, theirs: str, against: Against, margin: float) -> str:
 
 def _on_solving(figures: Figures, other: Figures, theirs: str) -> str:
     """Say how soon both solve it."""
-    ours = figures.contestant.title
     if figures.seconds.n_reached == other.seconds.n_reached == 0:
         return "Neither solves it."
-    return f"{ours} solves it {_how_soon(figures)}; {theirs} {_how_soon(other)}."
+    how_soon = _how_soon(figures)
+    return f"{'Never solved' if how_soon == NEVER else f'Solved {how_soon}'}; by {theirs} {_how_soon(other)}."
 
 
 def _how_soon(figures: Figures) -> str:
-    """Say with how many seeds, and how soon."""
+    """Say how soon, and by how many seeds."""
     n_reached, n_seeds = figures.seconds.n_reached, figures.seconds.n_seeds
     if n_reached == 0:
-        return "with no seed"
+        return NEVER
     median = figures.seconds.median
-    after = f" after {show_rounded(median)} s (median)" if math.isfinite(median) else ""
-    return f"with {n_reached} of {_seeds(n_seeds)}{after}"
+    after = f"after {show_rounded(median)} s" if math.isfinite(median) else "late"
+    return f"{after} ({n_reached} of {_seeds(n_seeds)})"
 
 
 def _seeds(number: int) -> str:
@@ -201,7 +202,8 @@ def how_measured(plan: TrainingPlan) -> list[str]:
         "(BCa). Difference: mean over pairs with the same seed, with the same kind of interval; equivalent: the whole "
         "interval lies within the margin, "
         + ", ".join(f"±{goal.margin:g} on {goal.env_id}" for goal in plan.goals)
-        + ". Steps and seconds to solve: the median as Kaplan and Meier estimate it; runs that never solve stay in.",
+        + ". Steps and seconds to solve: the median as Kaplan and Meier estimate it; runs that never solve stay in. "
+        "Below ten seeds or so bootstrap intervals are too narrow rather than too wide.",
     ]
 
 

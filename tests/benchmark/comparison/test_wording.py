@@ -95,12 +95,16 @@ def test_few_seeds_give_no_verdict() -> None:
 def test_it_is_said_how_soon_it_was_solved() -> None:
     assert "Neither solves it." in verdict(0, 0, 0, 0, 0, 0)
     text = verdict(-30, -30, -30, -30, -30, -30, solved=95.0)
-    assert "ours solves it with 5 of 6 seeds after 2.00 s (median); stock PPO with 1 of 6 seeds." in text
-    assert "stock PPO with no seed." in verdict(-60, -60, -60, -60, -60, -60, solved=95.0)
+    assert "Solved after 2.00 s (5 of 6 seeds); by stock PPO late (1 of 6 seeds)." in text
+    assert "; by stock PPO never." in verdict(-60, -60, -60, -60, -60, -60, solved=95.0)
+
+
+def test_what_only_the_other_solves_is_said_so() -> None:
+    assert "Never solved; by stock PPO late (2 of 6 seeds)." in verdict(50, 50, -20, -20, -20, -20, solved=150.0)
 
 
 def test_what_takes_no_time_is_not_said_to_be_faster() -> None:
-    assert "times as many steps per second" in verdict(0, 0)
+    assert "times the steps per second" in verdict(0, 0)
     [summary] = summarize(PLAN, {**made_up_runs([1.0, 1.0]), **made_up_runs([1.0, 1.0], contestant=STOCK, seconds=0.0)})
     assert isinstance(summary, EnvironmentSummary)
     assert "per second" not in next(verdicts(summary))
