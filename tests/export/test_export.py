@@ -204,7 +204,7 @@ def test_wrappers_around_the_normalisation_that_change_observations_are_refused(
         deployed_policy(PPOScratch("MlpPolicy", env, device="cpu"))
 
 
-@pytest.mark.parametrize("n_frames", [1, 3])
+@pytest.mark.parametrize("n_frames", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_command_writes_beside_the_model_what_rl_zoo3_has_saved(
     n_frames: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

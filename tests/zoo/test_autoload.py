@@ -1,6 +1,5 @@
 """Tests of `zoo/autoload.py` and `post_import.py`: each in a fresh process, since imports happen once."""
 
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -33,7 +32,8 @@ print("registered")
 """
 
 
-@pytest.mark.parametrize(("module", "torch"), list(product(FIRST_IMPORTS, ["before", "after"])))
+@pytest.mark.parametrize("torch", ["before", pytest.param("after", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("module", FIRST_IMPORTS)
 def test_everything_is_registered_whatever_is_imported_first(module: str, torch: str) -> None:
     imports = ["import torch", f"import {module}"]
     code = "\n".join(imports if torch == "before" else imports[::-1]) + EVERYTHING_REGISTERED

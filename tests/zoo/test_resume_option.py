@@ -58,7 +58,8 @@ def assert_same_run(one: Path, other: Path, env: str) -> None:
         assert comparison.compared > 0
 
 
-@pytest.mark.parametrize("env", ["CartPole-v1", pytest.param("LunarLander-v2", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("env", ["CartPole-v1", "LunarLander-v2"])
 def test_a_run_that_was_killed_goes_on_as_if_nothing_had_happened(
     env: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,11 +4,12 @@ What is here: its command line, starting it, and what is recorded when it has en
 policy inside (`evaluation.py`), many runs (`execution.py`).
 """
 
+import functools
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -112,8 +113,14 @@ def settings_for(config: Path, env_id: str) -> dict[str, Any]:
     Returns:
         Its own section, or the one for all that have none; empty if there is neither.
     """
-    sections = yaml.safe_load(config.read_text()) or {}
+    sections = _sections_of(config.read_text())
     return dict(next((sections[name] for name in (env_id, "default", "atari") if sections.get(name)), {}))
+
+
+@functools.lru_cache(maxsize=8)
+def _sections_of(text: str) -> Mapping[str, Any]:
+    """Parse a hyperparameter file; rl_zoo3's take a tenth of a second, and a plan asks for them run by run."""
+    return yaml.safe_load(text) or {}
 
 
 def shown_command(run: Run) -> str:

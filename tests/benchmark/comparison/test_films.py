@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import imageio.v3 as imageio
+import pytest
 from stable_baselines3 import PPO
 
 from sb3_ppo_scratch import PPOScratch
@@ -29,6 +30,7 @@ def comparison(folder: Path, *contestants: Contestant) -> EnvironmentSummary:
     return summary
 
 
+@pytest.mark.slow
 def test_two_agents_play_the_same_episode_side_by_side(tmp_path: Path) -> None:
     summary = comparison(tmp_path, OURS, STOCK)
     film = film_pair(summary, tmp_path, 7, tmp_path, trusted=True)
@@ -40,6 +42,7 @@ def test_two_agents_play_the_same_episode_side_by_side(tmp_path: Path) -> None:
     assert len(pictures) > 50  # an episode of an agent that knows nothing yet, and a second that stands still
 
 
+@pytest.mark.slow
 def test_an_agent_beside_random_actions_is_alone(tmp_path: Path) -> None:
     summary = comparison(tmp_path, replace(OURS, against=("random",)), RANDOM_AGENT)
     film = film_pair(summary, tmp_path, 7, tmp_path, trusted=False)
