@@ -287,8 +287,9 @@ def watching(runs: list[Run]) -> Iterator[set[int]]:
 
 
 def without_times(record: RunRecord) -> RunRecord:
-    """A record in which all evaluations took no time."""
-    return replace(record, evaluations=tuple(replace(point, seconds=0.0) for point in record.evaluations))
+    """A record in which all evaluations took no time, and of no model, since a model's file holds times."""
+    evaluations = tuple(replace(point, seconds=0.0, rollout_seconds=0.0) for point in record.evaluations)
+    return replace(record, evaluations=evaluations, model_digest="")
 
 
 def check_files(run: Run, folder: Path, near: Path) -> None:
