@@ -20,6 +20,7 @@ from sb3_ppo_scratch.benchmark.machine import describe_machine
 from sb3_ppo_scratch.benchmark.threads import variables_with_threads
 from sb3_ppo_scratch.benchmark.training.plan import RANDOM, ZOO, Run, config_path
 from sb3_ppo_scratch.benchmark.training.records import RunRecord, digest_of, find_model, read_evaluations, write_record
+from sb3_ppo_scratch.zoo.autoload import SWITCH
 
 RANDOM_AGENT = "sb3_ppo_scratch.benchmark.training.random_agent"
 RECORDER = "sb3_ppo_scratch.benchmark.training.evaluation.EvaluationRecorder"
@@ -199,7 +200,7 @@ def _run(words: Sequence[str], log: Path, started: Callable[[Any], None]) -> int
             [sys.executable, *words],
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=variables_with_threads(THREADS),
+            env={**variables_with_threads(THREADS), SWITCH: "1"},  # rl_zoo3 has to know this project's algorithms
             start_new_session=True,
         )
         with _ending_with_this_process(process):

@@ -17,6 +17,7 @@ from sb3_ppo_scratch.benchmark.training.plan import Contestant, Evaluation, Goal
 from sb3_ppo_scratch.benchmark.training.process import (
     LOG_FILE,
     TrainingError,
+    _run,
     identity,
     own_callbacks,
     run_words,
@@ -102,6 +103,14 @@ def test_a_run_is_trained_evaluated_and_recorded(algorithm: str, tmp_path: Path)
     assert not (tmp_path / "run" / "left over").exists()
     model = PPO.load(tmp_path / "run" / algorithm / "CartPole-v1_1" / "CartPole-v1.zip", device="cpu")
     assert model.policy.action_net.in_features == (4 if algorithm == "ppo_scratch" else 64)
+
+
+def test_processes_know_our_algorithms_even_where_the_plug_in_is_switched_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SB3_PPO_SCRATCH_AUTOLOAD", "0")
+    code = "import rl_zoo3.utils; assert 'ppo_scratch' in rl_zoo3.utils.ALGOS"
+    assert _run(["-c", code], tmp_path / "log", lambda _process: None) == 0, (tmp_path / "log").read_text()
 
 
 def test_a_run_that_fails_says_why_and_leaves_no_record(tmp_path: Path) -> None:
