@@ -5,9 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TRAIN = """
 import json, resource, signal, sys, warnings
 from pathlib import Path
+
+import pytest
 from stable_baselines3.common.callbacks import EveryNTimesteps, ConvertCallback
 from sb3_ppo_scratch import PPOScratch
 from sb3_ppo_scratch.callbacks import SaveCheckpoints
@@ -52,6 +56,7 @@ def may_mount(folder: Path) -> bool:
     return mount.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_no_run_and_leaves_what_was_written(tmp_path: Path) -> None:
     if may_mount(tmp_path):
         command, error = [*OWN_ROOT, ON_A_SMALL_DISK, "sh", str(tmp_path), sys.executable, TRAIN], "No space left"

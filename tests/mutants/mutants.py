@@ -53,6 +53,7 @@ EVALUATION = "tests/benchmark/training/test_evaluation.py"
 STATISTICS = "tests/benchmark/test_statistics.py"
 COMPARISON_SUMMARY = "tests/benchmark/comparison/test_summary.py"
 COMPARISON_COMPARE = "tests/benchmark/comparison/test_compare.py"
+PERMUTATION = "tests/benchmark/test_permutation.py"
 COMPARISON_WORDING = "tests/benchmark/comparison/test_wording.py"
 COMPARISON_REPORT = "tests/benchmark/comparison/test_report.py"
 EXECUTION = "tests/benchmark/training/test_execution.py"
@@ -1958,13 +1959,25 @@ EVIDENCE = [
     *mistakes_in(
         "benchmark.comparison.compare",
         (COMPARISON_COMPARE,),
+        ("worse-is-better", "more seconds are better", '"seconds": False', '"seconds": True'),
+        ("failures-are-no-loss", "runs that fail go unnoticed", "bool(self.lost) or any", "any"),
+    ),
+    *mistakes_in(
+        "benchmark.permutation",
+        (PERMUTATION,),
         (
             "many-tests-unnoticed",
-            "no correction for many tests",
-            "SIGNIFICANCE / (len(changes) - place)",
-            "SIGNIFICANCE",
+            "no correction for the figures of other groups",
+            "1.0 - math.prod(float(np.mean(each < observed)) for each in largest)",
+            "float(np.mean(largest[group] >= observed))",
         ),
-        ("worse-is-better", "more seconds are better", '"seconds": False', '"seconds": True'),
+        (
+            "figures-by-themselves",
+            "no correction for other figures of a group",
+            "np.maximum(largest[group], permuted[group].by_chance[:, figure])",
+            "permuted[group].by_chance[:, figure]",
+        ),
+        ("ranks-not-looked-at", "one run hides a shift of the others", "stats.rankdata(both, axis=1)", "both"),
     ),
     *mistakes_in(
         "benchmark.comparison.wording",

@@ -30,6 +30,7 @@ def test_every_episode_and_every_update_is_there() -> None:
     assert 512 - 4 * 100 < run.returns.sum() <= 512
 
 
+@pytest.mark.slow
 def test_processes_train_as_this_one_does() -> None:
     here = [train_once(VARIANT, seed, 2, None) for seed in (1, 2)]
     there = train_with_seeds({"a": VARIANT}, [1, 2], n_played=2, jobs=2)["a"]

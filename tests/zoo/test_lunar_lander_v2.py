@@ -101,7 +101,7 @@ def test_notice_comes_once_from_rl_zoo3s_main_process(vec_env: str, tmp_path: Pa
     assert finished.stderr.count("LunarLander v2: Gymnasium's current (v3) dynamics") == 1
 
 
-@pytest.mark.parametrize("start_method", ["fork", "forkserver", "spawn"])
+@pytest.mark.parametrize("start_method", ["fork", "forkserver", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_v2_works_in_worker_processes(start_method: str) -> None:
     env = make_vec_env(
         "LunarLander-v2", 2, vec_env_cls=SubprocVecEnv, vec_env_kwargs={"start_method": start_method},

@@ -144,6 +144,6 @@ def run_compare_command(words: argparse.Namespace) -> int:
     from sb3_ppo_scratch.benchmark.comparison.compare import compare_results, render_changes
     from sb3_ppo_scratch.benchmark.comparison.results import read_results
 
-    changes = compare_results(read_results(words.old), read_results(words.new))
-    print(render_changes(changes))
-    return 1 if any(change.verdict == "worse" for change in changes) else 0
+    comparison = compare_results(read_results(words.old), read_results(words.new))
+    print(render_changes(comparison))
+    return 1 if comparison.is_worse else 0

@@ -1,22 +1,21 @@
 """Which figures of a comparison have changed since another one, beyond what seeds explain: a gate against regressions.
 
-What is here: tests of every figure and their verdicts. What is not: the command (`commands.py`), the files
-(`results.py`).
+What is here: which figures are compared, and the verdicts. What is not: the test (`benchmark/permutation.py`), the
+command (`commands.py`), the files (`results.py`).
 
-Two runs of one seed are as different as two seeds once rounding has parted them, so samples are compared as
-independent, by the test of Mann and Whitney, to which a run that never solves is one that takes longer than all others.
-Holm's correction keeps the chance of any false alarm in the whole comparison at five percent.
+Two runs of one seed are as different as two seeds once rounding has parted them, so runs then and now are compared as
+independent. A run that was never solved counts as one that took all its steps.
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from sb3_ppo_scratch.benchmark.markdown import table
+from sb3_ppo_scratch.benchmark.permutation import Samples, adjusted_p_values, least_p_value
 from sb3_ppo_scratch.errors import ArgumentError
 
 SIGNIFICANCE = 0.05
@@ -25,6 +24,8 @@ HIGHER_IS_BETTER = {"final": True, "area": True, "steps": False, "seconds": Fals
 """The figures of a run that are compared, and which way is better."""
 OF_THE_MACHINE = frozenset({"seconds", "rate"})
 """Figures that another machine changes by itself."""
+LENGTHS = {"steps": "n_steps", "seconds": "n_seconds"}
+"""What stands in for figures of runs that were never solved."""
 TITLES = {
     "final": "return at the end",
     "area": "return over training",
@@ -45,8 +46,7 @@ class Change:
         figure: A key of `TITLES`.
         old: Median over seeds; infinity: fewer than half have solved it.
         new: The same now.
-        p_value: Of the test that nothing has changed.
-        least_p_value: The least that so few seeds can give.
+        p_value: Of the test that nothing has changed, adjusted for all figures; NaN: not tested.
         verdict: What follows.
     """
 
@@ -56,11 +56,32 @@ class Change:
     old: float
     new: float
     p_value: float
-    least_p_value: float
-    verdict: Verdict = "same"
+    verdict: Verdict
 
 
-def compare_results(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
+class Comparison(NamedTuple):
+    """What has become of a comparison."""
+
+    changes: tuple[Change, ...]
+    lost: tuple[str, ...]
+    """Runs, or all runs of an algorithm on an environment, that were finished then and are not now."""
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether anything got worse."""
+        return bool(self.lost) or any(change.verdict == "worse" for change in self.changes)
+
+
+class _Pair(NamedTuple):
+    """One algorithm's runs on one environment, then and now."""
+
+    env_id: str
+    contestant: str
+    old: Sequence[dict[str, Any]]
+    new: Sequence[dict[str, Any]]
+
+
+def compare_results(old: dict[str, Any], new: dict[str, Any]) -> Comparison:
     """Compare all figures that both have.
 
     Args:
@@ -68,36 +89,50 @@ def compare_results(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
         new: The same of now.
 
     Returns:
-        A change for each figure.
+        What has changed.
 
     Raises:
-        ArgumentError: If they have nothing in common.
+        ArgumentError: If they have nothing in common, or have trained differently on the same environment.
     """
-    same_machine = all(
-        old["about"]["machine"].get(name) == new["about"]["machine"].get(name) for name in ("cpu", "cores")
-    )
-    changes = [_compare(*each) for each in _pairs(old, new)]
-    if not changes:
+    _check_goals(old, new)
+    before, now = _by_name(old), _by_name(new)
+    pairs = [_Pair(*name, runs, now[name]) for name, runs in before.items() if name in now]
+    if not pairs:
         raise ArgumentError("the two results have no environment with an algorithm of the same name in common.")
-    judged = [change for change in changes if same_machine or change.figure not in OF_THE_MACHINE]
-    verdicts = iter(judge_changes(judged))
-    return [next(verdicts) if change in judged else replace(change, verdict="another machine") for change in changes]
+    machines = [[each["about"]["machine"].get(name) for name in ("cpu", "cores")] for each in (old, new)]
+    comparable = [name for name in HIGHER_IS_BETTER if machines[0] == machines[1] or name not in OF_THE_MACHINE]
+    p_values = _test([pair for pair in pairs if _has_seeds_enough(pair)], comparable)
+    changes = (
+        _judge(pair, figure, p_values.get((*pair[:2], figure)), is_comparable=figure in comparable)
+        for pair in pairs
+        for figure in HIGHER_IS_BETTER
+        if _has_figure(pair, figure)
+    )
+    return Comparison(tuple(changes), _lost(old, new))
 
 
-def _pairs(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, str, str, list[float], list[float]]]:
-    """List what both have: environment, algorithm, figure, and its values then and now."""
-    before = _by_name(old)
-    for (env_id, contestant), runs in _by_name(new).items():
-        for figure in HIGHER_IS_BETTER if (env_id, contestant) in before else ():
-            old_values, new_values = (_values(each, figure) for each in (before[env_id, contestant], runs))
-            if old_values and new_values:
-                yield env_id, contestant, figure, old_values, new_values
+def _check_goals(old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Compare how long was trained, and what counts as solved.
+
+    Raises:
+        ArgumentError: If that is not the same on all environments that both have.
+    """
+    before, now = ({each["goal"]["env_id"]: each["goal"] for each in results["environments"]} for results in (old, new))
+    for env_id, goal in before.items():
+        for name in ("n_timesteps", "evaluate_every", "solved"):
+            if env_id in now and goal[name] != now[env_id][name]:
+                raise ArgumentError(
+                    f"{env_id} has {name} {goal[name]:,} in the old results and {now[env_id][name]:,} in the new ones; "
+                    "figures of different trainings are not compared."
+                )
 
 
-def _values(runs: Sequence[dict[str, Any]], figure: str) -> list[float]:
-    """List a figure of all runs; what never happened is infinity, and what takes no time has no rate."""
-    missing = [] if figure == "rate" else [math.inf]
-    return [value for run in runs for value in (missing if run[figure] is None else [run[figure]])]
+def _lost(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, ...]:
+    """List what is no longer finished; single seeds that the new plan does not ask for are not lost."""
+    before, now = _by_name(old), _by_name(new)
+    gone = [f"{env_id}/{contestant}" for env_id, contestant in before if (env_id, contestant) not in now]
+    missing = [name for name in new["about"]["missing"] if name not in old["about"]["missing"]]
+    return (*gone, *(name for name in missing if name.rpartition("/")[0] not in gone))
 
 
 def _by_name(results: dict[str, Any]) -> dict[tuple[str, str], list[dict[str, Any]]]:
@@ -109,64 +144,86 @@ def _by_name(results: dict[str, Any]) -> dict[tuple[str, str], list[dict[str, An
     }
 
 
-def _compare(env_id: str, contestant: str, figure: str, old: Sequence[float], new: Sequence[float]) -> Change:
-    """Test one figure."""
-    before, now = (float(np.quantile(values, 0.5, method="higher")) for values in (old, new))
-    is_same = sorted(old) == sorted(new)
-    p_value = 1.0 if is_same else float(stats.mannwhitneyu(_ranked(old, new), _ranked(new, old)).pvalue)
-    return Change(env_id, contestant, figure, before, now, p_value, 2.0 / math.comb(len(old) + len(new), len(old)))
+def _has_seeds_enough(pair: _Pair) -> bool:
+    """Say whether any difference could be told from chance."""
+    return least_p_value(len(pair.old), len(pair.new)) <= SIGNIFICANCE
 
 
-def _ranked(values: Sequence[float], others: Sequence[float]) -> list[float]:
-    """Put a number above all others in the place of infinity, which SciPy does not order."""
-    finite = [value for value in (*values, *others) if math.isfinite(value)]
-    above = max(finite, default=0.0) + 1.0
-    return [value if math.isfinite(value) else above for value in values]
+def _values(runs: Sequence[dict[str, Any]], figure: str) -> list[float]:
+    """List a figure of all runs; nothing for a rate of what takes no time."""
+    values = [run[LENGTHS.get(figure, figure)] if run[figure] is None else run[figure] for run in runs]
+    return [] if None in values else values
 
 
-def judge_changes(changes: Sequence[Change]) -> list[Change]:
-    """Call figures changed by Holm's procedure: the k-th smallest p-value has to be below the level over those left.
-
-    Args:
-        changes: All that are judged together.
-
-    Returns:
-        The same with verdicts.
-
-    Source:
-        Holm 1979, A simple sequentially rejective multiple test procedure (https://www.jstor.org/stable/4615733).
-    """
-    verdicts: dict[int, Verdict] = {}
-    goes_on = True
-    for place, index in enumerate(sorted(range(len(changes)), key=lambda index: changes[index].p_value)):
-        change, level = changes[index], SIGNIFICANCE / (len(changes) - place)
-        goes_on = goes_on and change.p_value <= level
-        is_better = (change.new > change.old) == HIGHER_IS_BETTER[change.figure]
-        if goes_on:
-            verdicts[index] = "better" if is_better else "worse"
-        elif change.p_value < 1.0 and change.least_p_value > SIGNIFICANCE / len(changes):
-            verdicts[index] = "too few seeds"
-    return [replace(change, verdict=verdicts.get(index, "same")) for index, change in enumerate(changes)]
+def _test(pairs: Sequence[_Pair], figures: Sequence[str]) -> dict[tuple[str, str, str], float]:
+    """Test figures of all pairs together: p-values by environment, algorithm and figure."""
+    tested = [[figure for figure in figures if _has_figure(pair, figure)] for pair in pairs]
+    groups = [
+        Samples(*(np.array([_values(runs, figure) for figure in names]) for runs in (pair.old, pair.new)))
+        for pair, names in zip(pairs, tested, strict=True)
+    ]
+    return {
+        (pair.env_id, pair.contestant, figure): float(p_value)
+        for pair, names, p_values in zip(pairs, tested, adjusted_p_values(groups), strict=True)
+        for figure, p_value in zip(names, p_values, strict=True)
+    }
 
 
-def render_changes(changes: Sequence[Change]) -> str:
+def _has_figure(pair: _Pair, figure: str) -> bool:
+    """Say whether all runs have a figure."""
+    return bool(_values(pair.old, figure)) and bool(_values(pair.new, figure))
+
+
+def _judge(pair: _Pair, figure: str, p_value: float | None, *, is_comparable: bool) -> Change:
+    """Say what a p-value means; None: there were too few seeds for one."""
+    old, new = (np.array(_values(runs, figure)) for runs in (pair.old, pair.new))
+    verdict: Verdict = "same"
+    if not is_comparable:
+        verdict = "another machine"
+    elif p_value is None:
+        verdict = "same" if sorted(old) == sorted(new) else "too few seeds"
+    elif p_value <= SIGNIFICANCE:
+        is_higher = np.sign(new[:, None] - old).sum() > 0.0  # more pairs in which it is
+        verdict = "better" if is_higher == HIGHER_IS_BETTER[figure] else "worse"
+    return Change(
+        env_id=pair.env_id,
+        contestant=pair.contestant,
+        figure=figure,
+        old=_median(pair.old, figure),
+        new=_median(pair.new, figure),
+        p_value=math.nan if p_value is None else p_value,
+        verdict=verdict,
+    )
+
+
+def _median(runs: Sequence[dict[str, Any]], figure: str) -> float:
+    """Take the middle of a figure; what never happened is infinity."""
+    values = [math.inf if run[figure] is None else run[figure] for run in runs]
+    return float(np.quantile(values, 0.5, method="higher"))
+
+
+def render_changes(comparison: Comparison) -> str:
     """Write what has changed.
 
     Args:
-        changes: All figures.
+        comparison: What `compare_results` has found.
 
     Returns:
         A table of the figures that have changed, and of those of which nothing can be said, with a count of the others.
     """
+    changes = comparison.changes
     told = [change for change in changes if change.verdict in ("better", "worse")]
     unsaid = [change for change in changes if change.verdict in ("too few seeds", "another machine")]
     counts = f"{len(changes)} figures compared: {len(told)} changed beyond noise, {len(unsaid)} cannot be told."
     header = ("environment", "algorithm", "figure", "old median", "new median", "p", "verdict")
     rows = [_row(change) for change in (*told, *unsaid)]
-    return f"{counts}\n\n{table(header, rows)}" if rows else counts
+    lost = [f"- {name}" for name in comparison.lost]
+    parts = [counts, table(header, rows) if rows else "", "\n".join(["No longer finished:", *lost]) if lost else ""]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _row(change: Change) -> tuple[str, ...]:
     """Fill one line."""
     medians = (f"{value:,.4g}" if math.isfinite(value) else "never" for value in (change.old, change.new))
-    return (change.env_id, change.contestant, TITLES[change.figure], *medians, f"{change.p_value:.2g}", change.verdict)
+    p_value = "" if math.isnan(change.p_value) else f"{change.p_value:.2g}"
+    return (change.env_id, change.contestant, TITLES[change.figure], *medians, p_value, change.verdict)

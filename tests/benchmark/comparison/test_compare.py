@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sb3_ppo_scratch.benchmark.comparison.compare import SIGNIFICANCE, Change, compare_results, judge_changes
+from sb3_ppo_scratch.benchmark.comparison.compare import compare_results, render_changes
 from sb3_ppo_scratch.benchmark.comparison.results import as_plain, list_runs, read_results, write_results
 from sb3_ppo_scratch.benchmark.comparison.summary import summarize
+from sb3_ppo_scratch.errors import ArgumentError
 from tests.benchmark.training.synthetic import PLAN, STOCK, made_up_runs
 
 MACHINE = {"cpu": "a CPU", "cores": 2}
@@ -21,13 +22,13 @@ MACHINE = {"cpu": "a CPU", "cores": 2}
 def results_of(folder: Path, ends: list[float], *, seconds: float = 1.0, cpu: str = "a CPU") -> dict[str, Any]:
     """Results of runs that end at given returns."""
     records = made_up_runs(*[[0.0, end / 2, end] for end in ends], contestant=STOCK, seconds=seconds)
-    write_results(summarize(PLAN, records), {"machine": {**MACHINE, "cpu": cpu}}, folder)
+    write_results(summarize(PLAN, records), {"machine": {**MACHINE, "cpu": cpu}, "missing": {}}, folder)
     return read_results(folder)
 
 
 def verdicts(old: dict[str, Any], new: dict[str, Any]) -> dict[str, str]:
     """What has become of each figure."""
-    return {change.figure: change.verdict for change in compare_results(old, new)}
+    return {change.figure: change.verdict for change in compare_results(old, new).changes}
 
 
 GOOD = [200.0 + seed for seed in range(10)]
@@ -86,27 +87,54 @@ def test_another_machine_is_no_reason_for_an_alarm(tmp_path: Path) -> None:
     }
 
 
-def test_few_seeds_tell_nothing(tmp_path: Path) -> None:
-    good, bad = results_of(tmp_path / "good", GOOD[:3]), results_of(tmp_path / "bad", BAD[:3])
-    assert verdicts(good, bad)["final"] == "too few seeds"
-
-
 @pytest.mark.parametrize(
-    ("p_values", "changed"),
-    [
-        ([0.04, 0.01, 0.02], [True, True, True]),  # below 0.05 / 1, 0.05 / 3, 0.05 / 2
-        ([0.04, 0.01, 0.03], [False, True, False]),  # 0.03 is above 0.05 / 2, and ends it
-        ([0.017, 0.6, 0.9], [False, False, False]),  # above 0.05 / 3
-    ],
+    ("n_seeds", "expected"), [(1, "too few seeds"), (3, "too few seeds"), (5, "worse"), (10, "worse")]
 )
-def test_many_figures_have_to_be_clearer_each(p_values: list[float], changed: list[bool]) -> None:
-    changes = [Change("CartPole-v1", "ours", "final", 1.0, 2.0, p_value, 0.0) for p_value in p_values]
-    assert [change.verdict == "better" for change in judge_changes(changes)] == changed
+def test_five_seeds_tell_what_is_much_worse_and_three_nothing(tmp_path: Path, n_seeds: int, expected: str) -> None:
+    good, bad = results_of(tmp_path / "good", GOOD[:n_seeds]), results_of(tmp_path / "bad", BAD[:n_seeds])
+    found = compare_results(good, bad)
+    assert {change.figure: change.verdict for change in found.changes}["final"] == expected
+    assert found.is_worse == (expected == "worse")
 
 
-def test_chance_raises_hardly_any_alarm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sb3_ppo_scratch.benchmark.statistics.N_RESAMPLES", 100)
-    rng = np.random.default_rng(0)
-    results = [results_of(tmp_path / str(place), rng.normal(100.0, 20.0, 10).tolist()) for place in range(80)]
-    alarms = sum("worse" in verdicts(*pair).values() for pair in zip(results[::2], results[1::2], strict=True))
-    assert alarms / 40 <= SIGNIFICANCE + 0.05
+def test_runs_that_are_never_solved_took_all_their_steps(tmp_path: Path) -> None:
+    solved, unsolved = results_of(tmp_path / "1", [120.0] * 5), results_of(tmp_path / "2", [80.0] * 5)
+    [steps] = [change for change in compare_results(solved, unsolved).changes if change.figure == "steps"]
+    assert (steps.old, steps.new, steps.verdict) == (1000.0, math.inf, "same")  # solved at the last of 1,000 steps
+    assert "never" in render_changes(compare_results(results_of(tmp_path / "3", [220.0] * 5), unsolved))
+
+
+def test_what_takes_no_time_has_no_rate(tmp_path: Path) -> None:
+    results = results_of(tmp_path, GOOD, seconds=0.0)
+    assert set(verdicts(results, results)) == {"final", "area", "steps", "seconds"}
+
+
+def test_runs_that_no_longer_finish_are_worse(tmp_path: Path) -> None:
+    results, failed = results_of(tmp_path / "1", GOOD), results_of(tmp_path / "2", GOOD)
+    failed["about"]["missing"] = {"CartPole-v1/stock/seed_11": "it has failed"}
+    found = compare_results(results, failed)
+    assert (found.is_worse, found.lost) == (True, ("CartPole-v1/stock/seed_11",))
+    assert render_changes(found).endswith("No longer finished:\n- CartPole-v1/stock/seed_11")
+    assert not compare_results(failed, results).is_worse
+    assert not compare_results(failed, failed).is_worse
+
+
+def test_an_algorithm_that_is_gone_is_named(tmp_path: Path) -> None:
+    old, new = results_of(tmp_path / "1", GOOD), results_of(tmp_path / "2", GOOD)
+    old["environments"].append(
+        {**old["environments"][0], "goal": {**old["environments"][0]["goal"], "env_id": "Acrobot-v1"}}
+    )
+    new["about"]["missing"] = {"Acrobot-v1/stock/seed_1": "it has failed"}
+    assert compare_results(old, new).lost == ("Acrobot-v1/stock",)
+
+
+def test_other_trainings_are_not_compared(tmp_path: Path) -> None:
+    old, new = results_of(tmp_path / "1", GOOD), results_of(tmp_path / "2", GOOD)
+    new["environments"][0]["goal"]["n_timesteps"] = 2000
+    with pytest.raises(
+        ArgumentError, match="CartPole-v1 has n_timesteps 1,000 in the old results and 2,000 in the new"
+    ):
+        compare_results(old, new)
+    new["environments"][0]["goal"]["env_id"] = "Acrobot-v1"
+    with pytest.raises(ArgumentError, match="have no environment with an algorithm of the same name in common"):
+        compare_results(old, new)
