@@ -10,8 +10,6 @@ import pytest
 TRAIN = """
 import json, resource, signal, sys, warnings
 from pathlib import Path
-
-import pytest
 from stable_baselines3.common.callbacks import EveryNTimesteps, ConvertCallback
 from sb3_ppo_scratch import PPOScratch
 from sb3_ppo_scratch.callbacks import SaveCheckpoints
