@@ -14,13 +14,17 @@ help:  ## show this
 
 setup: $(VENV)/.installed  ## make .venv with this project (editable) and its tools
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.runnable: pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (a few minutes the first time) ..."
 	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.runnable
 	$(PIP) install --constraint constraints.txt --editable ".[dev]"
 	@touch $@
 
-train: setup  ## train an agent on LunarLander-v2 with the main command
+train: $(VENV)/.runnable  ## train an agent on LunarLander-v2 with the main command
 	$(RUN) -m rl_zoo3.train --algo ppo_scratch --env LunarLander-v2
 	@run=$$(ls -td logs/ppo_scratch/LunarLander-v2_* | head -n 1); \
 	$(RUN) -c "import numpy, sys; print('Last evaluation: mean return %.1f' % numpy.load(sys.argv[1])['results'][-1].mean())" $$run/evaluations.npz; \
@@ -65,7 +69,7 @@ proofs: setup  ## prove at full length what docs/reliability.md promises (hours;
 fuzz: setup  ## try random spaces, options and wrappers, beside stock PPO (five minutes; EXAMPLES=100: a quarter of one)
 	$(RUN) -m tests.fuzz --examples $(or $(EXAMPLES),3000)
 
-bench: setup  ## train PPOScratch and stock PPO on CartPole with five seeds each, and report (less than three minutes)
+bench: $(VENV)/.runnable  ## train PPOScratch and stock PPO on CartPole with five seeds each, and report (less than three minutes)
 	$(RUN) -m sb3_ppo_scratch benchmark run small
 	$(RUN) -m sb3_ppo_scratch benchmark report logs/benchmark/small --trusted
 
