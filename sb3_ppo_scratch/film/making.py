@@ -6,6 +6,8 @@ What is here: the way from the parsed command line to the file. What is not: the
 
 import argparse
 import contextlib
+import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -66,6 +68,8 @@ def check_rendering(env: VecEnv, env_id: str) -> None:
     Raises:
         ArgumentError: If it cannot, for example because a package is missing.
     """
+    if sys.platform == "linux" and not os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}:
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # or the library under pygame complains of a missing screen
     with in_one_line(f"{env_id} cannot be rendered", gym.error.Error, ImportError, NotImplementedError):
         env.reset()
         picture_of(env)

@@ -1,5 +1,6 @@
 """Tests of films: what is played, what the pictures show, and the command on files that rl_zoo3 wrote."""
 
+import os
 import re
 import sys
 import weakref
@@ -370,6 +371,21 @@ class Unseen(gym.Env[Any, Any]):
 
     def reset(self, **_: Any) -> tuple[int, dict[str, Any]]:
         return 0, {}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a screen")
+@pytest.mark.parametrize(("screen", "expected"), [(None, "dummy"), ("DISPLAY", None), ("WAYLAND_DISPLAY", None)])
+def test_nothing_looks_for_a_screen_where_there_is_none(
+    screen: str | None, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
+        monkeypatch.setenv(name, "")  # restored at the end
+        monkeypatch.delenv(name)
+    if screen is not None:
+        monkeypatch.setenv(screen, ":0")
+    with pytest.raises(ArgumentError, match="cannot be rendered"):
+        check_rendering(DummyVecEnv([lambda: Unseen("rgb_array")]), "Unseen-v0")
+    assert os.environ.get("SDL_VIDEODRIVER") == expected
 
 
 def test_environments_that_render_nothing_end_with_one_line() -> None:

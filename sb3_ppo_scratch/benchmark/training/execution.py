@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from sb3_ppo_scratch.benchmark.progress import show
-from sb3_ppo_scratch.benchmark.training.plan import Run
+from sb3_ppo_scratch.benchmark.training.plan import RANDOM, Run
 from sb3_ppo_scratch.benchmark.training.process import TrainingError, identity, train_in_process
 from sb3_ppo_scratch.benchmark.training.records import RunRecord, read_record
 
@@ -52,7 +52,8 @@ def execute(
         The records of all finished runs, and the messages of those that failed.
     """
     records, failures = finished(runs, folder), dict[Run, str]()
-    left = [run for run in runs if run not in records]
+    is_short = {run: run.contestant.algorithm == RANDOM for run in runs if run not in records}
+    left = sorted(is_short, key=is_short.__getitem__)  # the short ones at the end, so that no core waits for a long one
     show(f"{len(records)} of {len(runs)} runs are there; {len(left)} to do, {jobs} at a time")
     processes = _Processes()
     with ThreadPoolExecutor(jobs) as pool:
