@@ -69,7 +69,7 @@ def draw_overview(summaries: Sequence[EnvironmentSummary]) -> Chart:
         axes.set(ylim=(place - 0.4, -0.6), yticks=[], xscale="log", xlim=limits)
         axes.xaxis.set_major_formatter(lambda seconds, _: f"{seconds:g}")
         axes.set_xlabel("seconds of training, one core (logarithmic)")
-    caption = "Bar: median over seeds; dots: single seeds; open: seeds that had not solved it when their run ended."
+    caption = "Stroke: median over seeds; dots: single seeds; open: seeds that had not solved it when their run ended."
     return Chart("overview", "How soon it is solved", caption, figure)
 
 
@@ -87,17 +87,19 @@ def _limits(rows: Sequence[tuple[EnvironmentSummary, Figures]]) -> tuple[float, 
 
 def _draw_solving(axes: "Axes", summary: EnvironmentSummary, figures: Figures, place: float, left: float) -> None:
     """Draw one algorithm's line of the overview; what took less than the axis has begins at its left end."""
-    style, median = style_of(summary, figures), figures.seconds.median
-    is_solved = math.isfinite(median)
-    end = max(left, median if is_solved else max(run.n_seconds for run in figures.runs))
-    axes.barh(place, end, BAR, color=style.colour, alpha=0.35 if is_solved else 0.12, linewidth=0)
+    colour, median = style_of(summary, figures).colour, figures.seconds.median
     solved = [max(left, run.seconds) for run in figures.runs if math.isfinite(run.seconds)]
     unsolved = [max(left, run.n_seconds) for run in figures.runs if not math.isfinite(run.seconds)]
-    axes.plot(solved, [place] * len(solved), "o", color=style.colour, markersize=2.5, markeredgewidth=0)
-    axes.plot(unsolved, [place] * len(unsolved), "o", color=style.colour, markersize=2.5, markerfacecolor="none")
-    shown = f"{show_rounded(median)} s" if is_solved else f"{figures.seconds.n_reached} of {len(figures.runs)} seeds"
-    at = max([end, *solved, *unsolved])
-    axes.annotate(f"{figures.contestant.title}  {shown}", (at, place), (4, 0), textcoords="offset points", va="center")
+    ends = min(solved + unsolved), max(solved + unsolved)
+    axes.plot(ends, (place, place), color=colour, alpha=0.3, linewidth=5.0, solid_capstyle="round")
+    axes.plot(solved, [place] * len(solved), "o", color=colour, markersize=2.5, markeredgewidth=0)
+    axes.plot(unsolved, [place] * len(unsolved), "o", color=colour, markersize=2.5, markerfacecolor="none")
+    shown = f"{figures.seconds.n_reached} of {len(figures.runs)} seeds"
+    if math.isfinite(median):
+        axes.plot(max(left, median), place, "|", color=colour, markersize=9.0, markeredgewidth=2.0)
+        shown = f"{show_rounded(median)} s"
+    label = f"{figures.contestant.title}  {shown}"
+    axes.annotate(label, (ends[1], place), (8, 0), textcoords="offset points", va="center")
 
 
 def _draw_curves(axes: "Axes", summary: EnvironmentSummary, curve_of: Callable[[Figures], Curve], scale: float) -> None:

@@ -5,6 +5,7 @@ which when that one dies (Ray decides), the run itself (`process.py`), many runs
 """
 
 import logging
+import os
 import platform
 import shutil
 import socket
@@ -27,6 +28,9 @@ RETRIES = 5
 """How often Ray begins a run anew, elsewhere, after the node or the process that made it has died."""
 PATIENCE = 5.0
 """Seconds in which an address has to answer."""
+SETTINGS = b"\0\0\0\4\0\0\0\0\0"
+"""A frame by which either side begins to talk HTTP/2, which gRPC lies on: 3 bytes of length, type 4 (RFC 9113, 3.4)."""
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SETTINGS
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def _join(address: str) -> None:
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     try:
         if colon:  # else Ray itself looks for a cluster, or sees at once that this is no address
-            socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()  # Ray would try for many minutes
+            _greet(host.strip("[]"), int(port))
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, OverflowError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
@@ -99,6 +103,19 @@ def _join(address: str) -> None:
             f"no Ray cluster can be joined at `{address}` ({reason}); `ray start --head` starts one and shows its "
             "address."
         ) from error
+
+
+def _greet(host: str, port: int) -> None:
+    """See whether what answers speaks Ray's protocol; Ray itself would try for many minutes.
+
+    Raises:
+        OSError: If nothing answers in time.
+        ValueError: If something else does.
+    """
+    with socket.create_connection((host, port), PATIENCE) as connection:
+        connection.sendall(HELLO)
+        if connection.recv(len(SETTINGS))[3:4] != SETTINGS[3:4] and os.environ.get("RAY_USE_TLS") != "1":
+            raise ValueError("what answers there is no Ray cluster; a dashboard's port is another one")
 
 
 def code_versions() -> dict[str, str]:

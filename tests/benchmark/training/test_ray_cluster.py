@@ -8,7 +8,8 @@ import threading
 import time
 import types
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -153,6 +154,31 @@ def test_an_address_where_no_cluster_is_is_refused_in_one_line(address: str) -> 
     ):
         pass
     assert not ray.is_initialized()
+
+
+@pytest.mark.parametrize(("answer", "reason"), [(b"HTTP/1.0 400 Bad Request", "is no Ray cluster"), (b"", "timed out")])
+def test_what_is_no_cluster_is_seen_at_once(answer: bytes, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setattr(ray_cluster, "PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        port = server.getsockname()[1]
+        answered = pool.submit(_answer_once, server, answer)
+        with (
+            pytest.raises(ArgumentError, match=rf"joined at `127.0.0.1:{port}` \(.*{reason}"),
+            cluster(f"127.0.0.1:{port}"),
+        ):
+            pass
+        assert answered.result().startswith(b"PRI * HTTP/2.0")
+
+
+def _answer_once(server: socket.socket, answer: bytes) -> bytes:
+    """Say something to the first who comes, and wait until he goes; returns what he has said."""
+    with server.accept()[0] as connection:
+        said = connection.recv(100)
+        connection.sendall(answer)
+        with suppress(ConnectionResetError):
+            connection.recv(100)
+        return said
 
 
 def test_a_cluster_without_cpus_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
