@@ -8,10 +8,10 @@ from tests.zoo.processes import run_python
 
 FIRST_IMPORTS = [
     "rl_zoo3.train",
-    "rl_zoo3.enjoy",
-    "rl_zoo3.record_video",
-    "rl_zoo3.exp_manager",
-    "rl_zoo3.utils",
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("rl_zoo3.enjoy", "rl_zoo3.record_video", "rl_zoo3.exp_manager", "rl_zoo3.utils")
+    ),
     "gymnasium",
     "sb3_ppo_scratch.wrappers",
 ]

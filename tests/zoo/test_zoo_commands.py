@@ -74,6 +74,7 @@ def test_logged_returns_are_in_original_units(trained: Path) -> None:
     assert all(mean < -20 for mean in means)  # a random lander gets about -200, hence -2 after scaling
 
 
+@pytest.mark.slow
 def test_enjoy_prints_the_returns_that_the_same_run_has_without_the_wrapper(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
