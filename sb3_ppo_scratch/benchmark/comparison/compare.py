@@ -4,7 +4,7 @@ What is here: which figures are compared, and the verdicts. What is not: the tes
 command (`commands.py`), the files (`results.py`).
 
 Two runs of one seed are as different as two seeds once rounding has parted them, so runs then and now are compared as
-independent. A run that was never solved counts as one that took all its steps.
+independent. A run that was never solved counts as one that took as long as the longest run, then or now.
 """
 
 import math
@@ -25,7 +25,7 @@ HIGHER_IS_BETTER = {"final": True, "area": True, "steps": False, "seconds": Fals
 OF_THE_MACHINE = frozenset({"seconds", "rate"})
 """Figures that another machine changes by itself."""
 LENGTHS = {"steps": "n_steps", "seconds": "n_seconds"}
-"""What stands in for figures of runs that were never solved."""
+"""How long runs were: the longest length stands in for figures of runs that were never solved."""
 TITLES = {
     "final": "return at the end",
     "area": "return over training",
@@ -73,7 +73,7 @@ class Comparison(NamedTuple):
 
 
 class _Pair(NamedTuple):
-    """One algorithm's runs on one environment, then and now."""
+    """One algorithm's runs on one environment, then and now, as `RunFigures` in plain values."""
 
     env_id: str
     contestant: str
@@ -103,10 +103,10 @@ def compare_results(old: dict[str, Any], new: dict[str, Any]) -> Comparison:
     comparable = [name for name in HIGHER_IS_BETTER if machines[0] == machines[1] or name not in OF_THE_MACHINE]
     p_values = _test([pair for pair in pairs if _has_seeds_enough(pair)], comparable)
     changes = (
-        _judge(pair, figure, p_values.get((*pair[:2], figure)), is_comparable=figure in comparable)
+        _judge(pair, figure, values, p_values.get((*pair[:2], figure)), is_comparable=figure in comparable)
         for pair in pairs
         for figure in HIGHER_IS_BETTER
-        if _has_figure(pair, figure)
+        if (values := _values(pair, figure)) is not None
     )
     return Comparison(tuple(changes), _lost(old, new))
 
@@ -149,34 +149,33 @@ def _has_seeds_enough(pair: _Pair) -> bool:
     return least_p_value(len(pair.old), len(pair.new)) <= SIGNIFICANCE
 
 
-def _values(runs: Sequence[dict[str, Any]], figure: str) -> list[float]:
-    """List a figure of all runs; nothing for a rate of what takes no time."""
-    values = [run[LENGTHS.get(figure, figure)] if run[figure] is None else run[figure] for run in runs]
-    return [] if None in values else values
+def _values(pair: _Pair, figure: str) -> tuple[list[float], list[float]] | None:
+    """List a figure of all runs, then and now; None for a rate of what takes no time."""
+    both = (*pair.old, *pair.new)
+    if figure not in LENGTHS and any(run[figure] is None for run in both):
+        return None
+    longest = max(run[LENGTHS[figure]] for run in both) if figure in LENGTHS else math.nan
+    old, new = ([longest if run[figure] is None else run[figure] for run in runs] for runs in (pair.old, pair.new))
+    return old, new
 
 
 def _test(pairs: Sequence[_Pair], figures: Sequence[str]) -> dict[tuple[str, str, str], float]:
     """Test figures of all pairs together: p-values by environment, algorithm and figure."""
-    tested = [[figure for figure in figures if _has_figure(pair, figure)] for pair in pairs]
-    groups = [
-        Samples(*(np.array([_values(runs, figure) for figure in names]) for runs in (pair.old, pair.new)))
-        for pair, names in zip(pairs, tested, strict=True)
-    ]
+    tested = [{figure: _values(pair, figure) for figure in figures} for pair in pairs]
+    known = [{figure: values for figure, values in each.items() if values is not None} for each in tested]
+    p_values = adjusted_p_values([Samples(*map(np.array, zip(*each.values(), strict=True))) for each in known])
     return {
         (pair.env_id, pair.contestant, figure): float(p_value)
-        for pair, names, p_values in zip(pairs, tested, adjusted_p_values(groups), strict=True)
-        for figure, p_value in zip(names, p_values, strict=True)
+        for pair, each, of_pair in zip(pairs, known, p_values, strict=True)
+        for figure, p_value in zip(each, of_pair, strict=True)
     }
 
 
-def _has_figure(pair: _Pair, figure: str) -> bool:
-    """Say whether all runs have a figure."""
-    return bool(_values(pair.old, figure)) and bool(_values(pair.new, figure))
-
-
-def _judge(pair: _Pair, figure: str, p_value: float | None, *, is_comparable: bool) -> Change:
+def _judge(
+    pair: _Pair, figure: str, values: tuple[list[float], list[float]], p_value: float | None, *, is_comparable: bool
+) -> Change:
     """Say what a p-value means; None: there were too few seeds for one."""
-    old, new = (np.array(_values(runs, figure)) for runs in (pair.old, pair.new))
+    old, new = map(np.array, values)
     verdict: Verdict = "same"
     if not is_comparable:
         verdict = "another machine"

@@ -104,6 +104,13 @@ def test_runs_that_are_never_solved_took_all_their_steps(tmp_path: Path) -> None
     assert "never" in render_changes(compare_results(results_of(tmp_path / "3", [220.0] * 5), unsolved))
 
 
+def test_whoever_is_faster_without_solving_it_is_no_sooner_there(tmp_path: Path) -> None:
+    solved = results_of(tmp_path / "1", [220.0 + seed for seed in range(10)])
+    unsolved = results_of(tmp_path / "2", [80.0 + seed for seed in range(10)], seconds=0.1)
+    found = verdicts(solved, unsolved)
+    assert (found["seconds"], found["rate"]) == ("worse", "better")
+
+
 def test_what_takes_no_time_has_no_rate(tmp_path: Path) -> None:
     results = results_of(tmp_path, GOOD, seconds=0.0)
     assert set(verdicts(results, results)) == {"final", "area", "steps", "seconds"}
