@@ -96,7 +96,7 @@ def _permute(samples: Samples) -> _Permuted:
     """Part the runs of both sets in all ways, or in many."""
     old, new = (np.asarray(each, np.float64) for each in samples)
     n_figures, n_old = old.shape
-    both = np.concatenate([old, new], axis=1)
+    both = _centred(np.concatenate([old, new], axis=1))
     rows = np.concatenate([both, stats.rankdata(both, axis=1)])  # ranks see past a single run that went astray
     result = stats.permutation_test(
         (rows[:, :n_old], rows[:, n_old:]),
@@ -113,6 +113,13 @@ def _permute(samples: Samples) -> _Permuted:
     )
     holds_observed = len(by_chance) == math.comb(both.shape[1], n_old)
     return _Permuted(observed, by_chance if holds_observed else np.concatenate([by_chance, observed[None]]))
+
+
+def _centred(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Move and scale each row, shape (n_rows, n), into [0, 1]: values that are all equal become exactly so."""
+    moved: NDArray[np.float64] = rows - rows.min(axis=1, keepdims=True)
+    largest = moved.max(axis=1, keepdims=True)
+    return moved / np.where(largest > 0.0, largest, 1.0)
 
 
 def _separation(old: NDArray[np.float64], new: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:

@@ -84,6 +84,17 @@ def test_what_is_equal_has_a_p_value_of_one() -> None:
     assert different[0] == pytest.approx(least_p_value(6, 6))
 
 
+@pytest.mark.parametrize(("n_old", "n_new"), [(4, 10), (5, 10), (6, 8), (5, 20), (10, 30)])
+@pytest.mark.parametrize("value", [0.1, 0.95, 499.8])
+def test_equal_values_of_unequal_numbers_of_runs_are_equal(n_old: int, n_new: int, value: float) -> None:
+    rng = np.random.default_rng(3)
+    old, new = rng.normal(size=n_old), 5.0 + rng.normal(size=n_new)
+    samples = Samples(np.stack([old, np.full(n_old, value)]), np.stack([new, np.full(n_new, value)]))
+    [p_values] = adjusted_p_values([samples])
+    assert p_values[1] == 1.0
+    assert (1.0 - 1e-9) * least_p_value(n_old, n_new) <= p_values[0] < 0.01
+
+
 def test_the_order_of_runs_and_their_unit_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     old, new = rng.normal(size=(3, 5)), 0.8 + rng.normal(size=(3, 5))

@@ -1961,6 +1961,7 @@ EVIDENCE = [
         (COMPARISON_COMPARE,),
         ("worse-is-better", "more seconds are better", '"seconds": False', '"seconds": True'),
         ("failures-are-no-loss", "runs that fail go unnoticed", "bool(self.lost) or any", "any"),
+        ("collapses-go-unnoticed", "most seeds decide", "gains.min() < 0.0", "gains[1] < 0.0"),
     ),
     *mistakes_in(
         "benchmark.permutation",

@@ -64,7 +64,7 @@ class Comparison(NamedTuple):
 
     changes: tuple[Change, ...]
     lost: tuple[str, ...]
-    """Runs, or all runs of an algorithm on an environment, that were finished then and are not now."""
+    """Runs that were finished then, and are asked for and not finished now."""
 
     @property
     def is_worse(self) -> bool:
@@ -92,15 +92,17 @@ def compare_results(old: dict[str, Any], new: dict[str, Any]) -> Comparison:
         What has changed.
 
     Raises:
-        ArgumentError: If they have nothing in common, or have trained differently on the same environment.
+        ArgumentError: If they have nothing in common, or have trained or evaluated differently.
     """
     _check_goals(old, new)
+    _check_evaluations(old, new)
     before, now = _by_name(old), _by_name(new)
     pairs = [_Pair(*name, runs, now[name]) for name, runs in before.items() if name in now]
     if not pairs:
         raise ArgumentError("the two results have no environment with an algorithm of the same name in common.")
-    machines = [[each["about"]["machine"].get(name) for name in ("cpu", "cores")] for each in (old, new)]
-    comparable = [name for name in HIGHER_IS_BETTER if machines[0] == machines[1] or name not in OF_THE_MACHINE]
+    cpus = old["about"]["cpus"]
+    is_same = len(cpus) == 1 and cpus == new["about"]["cpus"]
+    comparable = [name for name in HIGHER_IS_BETTER if is_same or name not in OF_THE_MACHINE]
     p_values = _test([pair for pair in pairs if _has_seeds_enough(pair)], comparable)
     changes = (
         _judge(pair, figure, values, p_values.get((*pair[:2], figure)), is_comparable=figure in comparable)
@@ -127,12 +129,24 @@ def _check_goals(old: dict[str, Any], new: dict[str, Any]) -> None:
                 )
 
 
+def _check_evaluations(old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Compare how policies were evaluated, which decides when one counts as solved.
+
+    Raises:
+        ArgumentError: If that is not the same.
+    """
+    before, now = (results["about"]["plan"]["evaluation"] for results in (old, new))
+    for name, value in before.items():
+        if now[name] != value:
+            raise ArgumentError(
+                f"evaluations have {name} {value:,} in the old results and {now[name]:,} in the new ones."
+            )
+
+
 def _lost(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, ...]:
-    """List what is no longer finished; single seeds that the new plan does not ask for are not lost."""
-    before, now = _by_name(old), _by_name(new)
-    gone = [f"{env_id}/{contestant}" for env_id, contestant in before if (env_id, contestant) not in now]
-    missing = [name for name in new["about"]["missing"] if name not in old["about"]["missing"]]
-    return (*gone, *(name for name in missing if name.rpartition("/")[0] not in gone))
+    """List what is no longer finished; what the new plan does not ask for is not lost."""
+    finished = {f"{'/'.join(name)}/seed_{run['seed']}" for name, runs in _by_name(old).items() for run in runs}
+    return tuple(name for name in new["about"]["missing"] if name in finished)
 
 
 def _by_name(results: dict[str, Any]) -> dict[tuple[str, str], list[dict[str, Any]]]:
@@ -146,16 +160,21 @@ def _by_name(results: dict[str, Any]) -> dict[tuple[str, str], list[dict[str, An
 
 def _has_seeds_enough(pair: _Pair) -> bool:
     """Say whether any difference could be told from chance."""
-    return least_p_value(len(pair.old), len(pair.new)) <= SIGNIFICANCE
+    sizes = len(pair.old), len(pair.new)
+    return min(sizes) > 1 and least_p_value(*sizes) <= SIGNIFICANCE
 
 
 def _values(pair: _Pair, figure: str) -> tuple[list[float], list[float]] | None:
-    """List a figure of all runs, then and now; None for a rate of what takes no time."""
+    """List a figure of all runs, then and now; None for a rate of what takes no time.
+
+    What is missing elsewhere is as bad as the worst.
+    """
     both = (*pair.old, *pair.new)
-    if figure not in LENGTHS and any(run[figure] is None for run in both):
+    known = [run[LENGTHS.get(figure, figure)] for run in both if run[LENGTHS.get(figure, figure)] is not None]
+    if not known or (figure == "rate" and len(known) < len(both)):
         return None
-    longest = max(run[LENGTHS[figure]] for run in both) if figure in LENGTHS else math.nan
-    old, new = ([longest if run[figure] is None else run[figure] for run in runs] for runs in (pair.old, pair.new))
+    worst = max(known) if figure in LENGTHS else min(known)
+    old, new = ([worst if run[figure] is None else run[figure] for run in runs] for runs in (pair.old, pair.new))
     return old, new
 
 
@@ -182,8 +201,10 @@ def _judge(
     elif p_value is None:
         verdict = "same" if sorted(old) == sorted(new) else "too few seeds"
     elif p_value <= SIGNIFICANCE:
-        is_higher = np.sign(new[:, None] - old).sum() > 0.0  # more pairs in which it is
-        verdict = "better" if is_higher == HIGHER_IS_BETTER[figure] else "worse"
+        # By what the test looks at: values, and ranks. Where most are better and the mean is not, some are much worse.
+        rises = np.array([new.mean() - old.mean(), np.sign(new[:, None] - old).sum()])
+        gains = rises if HIGHER_IS_BETTER[figure] else -rises
+        verdict = "worse" if gains.min() < 0.0 else "better"
     return Change(
         env_id=pair.env_id,
         contestant=pair.contestant,

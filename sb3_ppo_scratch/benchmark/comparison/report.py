@@ -140,7 +140,7 @@ def about(report: Report, records: Mapping[Run, RunRecord]) -> dict[str, Any]:
     return {
         "title": report.plan.title,
         "plan": report.plan,
-        "machine": next(iter(records.values())).machine,
+        "cpus": sorted({f"{each.machine['cpu']}, {each.machine['cores']} cores" for each in records.values()}),
         "machines": report.machines,
         "commands": report.commands,
         "missing": dict(report.missing),

@@ -16,13 +16,11 @@ from sb3_ppo_scratch.benchmark.comparison.summary import summarize
 from sb3_ppo_scratch.errors import ArgumentError
 from tests.benchmark.training.synthetic import PLAN, STOCK, made_up_runs
 
-MACHINE = {"cpu": "a CPU", "cores": 2}
-
 
 def results_of(folder: Path, ends: list[float], *, seconds: float = 1.0, cpu: str = "a CPU") -> dict[str, Any]:
     """Results of runs that end at given returns."""
     records = made_up_runs(*[[0.0, end / 2, end] for end in ends], contestant=STOCK, seconds=seconds)
-    write_results(summarize(PLAN, records), {"machine": {**MACHINE, "cpu": cpu}, "missing": {}}, folder)
+    write_results(summarize(PLAN, records), {"cpus": [cpu], "missing": {}, "plan": PLAN}, folder)
     return read_results(folder)
 
 
@@ -117,22 +115,66 @@ def test_what_takes_no_time_has_no_rate(tmp_path: Path) -> None:
 
 
 def test_runs_that_no_longer_finish_are_worse(tmp_path: Path) -> None:
-    results, failed = results_of(tmp_path / "1", GOOD), results_of(tmp_path / "2", GOOD)
-    failed["about"]["missing"] = {"CartPole-v1/stock/seed_11": "it has failed"}
+    results, failed = results_of(tmp_path / "1", GOOD), results_of(tmp_path / "2", GOOD[:9])
+    failed["about"]["missing"] = {"CartPole-v1/stock/seed_10": "it has failed"}
     found = compare_results(results, failed)
-    assert (found.is_worse, found.lost) == (True, ("CartPole-v1/stock/seed_11",))
-    assert render_changes(found).endswith("No longer finished:\n- CartPole-v1/stock/seed_11")
+    assert (found.is_worse, found.lost) == (True, ("CartPole-v1/stock/seed_10",))
+    assert render_changes(found).endswith("No longer finished:\n- CartPole-v1/stock/seed_10")
     assert not compare_results(failed, results).is_worse
     assert not compare_results(failed, failed).is_worse
 
 
-def test_an_algorithm_that_is_gone_is_named(tmp_path: Path) -> None:
+def test_what_was_never_there_or_is_not_asked_for_is_not_lost(tmp_path: Path) -> None:
     old, new = results_of(tmp_path / "1", GOOD), results_of(tmp_path / "2", GOOD)
-    old["environments"].append(
-        {**old["environments"][0], "goal": {**old["environments"][0]["goal"], "env_id": "Acrobot-v1"}}
-    )
+    goal = {**old["environments"][0]["goal"], "env_id": "Acrobot-v1"}
+    old["environments"].append({**old["environments"][0], "goal": goal})
+    new["about"]["missing"] = {"CartPole-v1/stock/seed_11": "not finished", "CartPole-v1/new/seed_1": "not finished"}
+    assert not compare_results(old, new).is_worse
     new["about"]["missing"] = {"Acrobot-v1/stock/seed_1": "it has failed"}
-    assert compare_results(old, new).lost == ("Acrobot-v1/stock",)
+    assert compare_results(old, new).is_worse
+
+
+def test_most_seeds_better_and_some_collapsed_is_worse(tmp_path: Path) -> None:
+    old = results_of(tmp_path / "1", [200.0 + seed / 10 for seed in range(20)])
+    new = results_of(tmp_path / "2", [212.0 + seed / 10 for seed in range(15)] + [-400.0 - seed for seed in range(5)])
+    assert verdicts(old, new)["final"] == "worse"
+    assert compare_results(old, new).is_worse
+
+
+@pytest.mark.parametrize("n_seeds", [(10, 30), (5, 10), (6, 8), (1, 25), (25, 1)])
+@pytest.mark.parametrize("end", [9.4, 499.8, 0.1])
+def test_what_is_always_the_same_has_not_changed(n_seeds: tuple[int, int], end: float, tmp_path: Path) -> None:
+    old, new = (results_of(tmp_path / str(place), [end] * n) for place, n in enumerate(n_seeds))
+    assert set(verdicts(old, new).values()) <= {"same", "too few seeds"}
+
+
+def test_what_is_always_the_same_hides_no_change(tmp_path: Path) -> None:
+    old, new = results_of(tmp_path / "1", [9.4] * 10), results_of(tmp_path / "2", [9.4] * 20, seconds=1.5)
+    for seed, run in enumerate(
+        [*old["environments"][0]["figures"][0]["runs"], *new["environments"][0]["figures"][0]["runs"]]
+    ):
+        run["rate"] += seed / 10
+    assert verdicts(old, new)["rate"] == "worse"
+
+
+def test_a_return_that_is_no_number_is_the_worst(tmp_path: Path) -> None:
+    old, new = results_of(tmp_path / "1", GOOD), results_of(tmp_path / "2", BAD)
+    new["environments"][0]["figures"][0]["runs"][0]["final"] = None
+    assert verdicts(old, new)["final"] == "worse"
+
+
+def test_machines_of_several_kinds_are_not_compared_in_seconds(tmp_path: Path) -> None:
+    old, new = results_of(tmp_path / "1", GOOD), results_of(tmp_path / "2", GOOD)
+    for results in (old, new):
+        results["about"]["cpus"] = ["a CPU", "another"]
+    assert verdicts(old, new)["rate"] == "another machine"
+
+
+def test_other_evaluations_are_not_compared(tmp_path: Path) -> None:
+    old, new = results_of(tmp_path / "1", GOOD), results_of(tmp_path / "2", GOOD)
+    new["about"]["plan"]["evaluation"]["n_episodes"] = 200
+    with pytest.raises(ArgumentError, match="evaluations have n_episodes 2 in the old results and 200 in the new ones"):
+        compare_results(old, new)
 
 
 def test_other_trainings_are_not_compared(tmp_path: Path) -> None:
