@@ -1,8 +1,7 @@
 """The words of `python -m sb3_ppo_scratch benchmark …`.
 
-What is here: which kinds of benchmark there are. What is not: the words of each (`speed/commands.py`,
-`training/commands.py`,
-`comparison/commands.py`).
+What is here: which kinds of benchmark there are. What is not: the words of each (`comparison/commands.py`,
+`speed/commands.py`, `training/commands.py`).
 """
 
 from typing import Any

@@ -75,7 +75,7 @@ def draw_overview(summaries: Sequence[EnvironmentSummary]) -> Chart:
 
 def _trained(summary: EnvironmentSummary) -> list[Figures]:
     """List those that learn."""
-    return [figures for figures in summary.figures if math.isfinite(figures.rate.value)]
+    return [figures for figures in summary.figures if figures.learns]
 
 
 def _limits(rows: Sequence[tuple[EnvironmentSummary, Figures]]) -> tuple[float, float]:

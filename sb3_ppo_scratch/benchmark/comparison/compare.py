@@ -16,6 +16,7 @@ import numpy as np
 
 from sb3_ppo_scratch.benchmark.markdown import table
 from sb3_ppo_scratch.benchmark.permutation import Samples, adjusted_p_values, least_p_value
+from sb3_ppo_scratch.benchmark.training.plan import run_folder
 from sb3_ppo_scratch.errors import ArgumentError
 
 SIGNIFICANCE = 0.05
@@ -145,7 +146,7 @@ def _check_evaluations(old: dict[str, Any], new: dict[str, Any]) -> None:
 
 def _lost(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, ...]:
     """List what is no longer finished; what the new plan does not ask for is not lost."""
-    finished = {f"{'/'.join(name)}/seed_{run['seed']}" for name, runs in _by_name(old).items() for run in runs}
+    finished = {run_folder(*name, run["seed"]).as_posix() for name, runs in _by_name(old).items() for run in runs}
     return tuple(name for name in new["about"]["missing"] if name in finished)
 
 

@@ -8,7 +8,6 @@ test_colours.py measures both.
 """
 
 import io
-import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -57,9 +56,9 @@ def style_of(summary: EnvironmentSummary, figures: Figures) -> Style:
     Returns:
         Its style.
     """
-    if not math.isfinite(figures.rate.value):
+    if not figures.learns:
         return Style(NEUTRAL, ":")
-    learning = [each.contestant.name for each in summary.figures if math.isfinite(each.rate.value)]
+    learning = [each.contestant.name for each in summary.figures if each.learns]
     turn, place = divmod(learning.index(figures.contestant.name), len(COLOURS))
     return Style(COLOURS[place], DASHES[turn % len(DASHES)])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sb3_ppo_scratch.benchmark.comparison.summary import EnvironmentSummary, Figures, RunFigures
-from sb3_ppo_scratch.benchmark.training.plan import RANDOM
+from sb3_ppo_scratch.benchmark.training.plan import RANDOM, run_folder
 from sb3_ppo_scratch.benchmark.training.records import find_model
 from sb3_ppo_scratch.errors import ArgumentError
 from sb3_ppo_scratch.film.making import check_rendering, rate_of
@@ -77,7 +77,7 @@ def _agent_of(summary: EnvironmentSummary, figures: Figures, runs: Path, trusted
         ArgumentError: If it has saved none.
     """
     contestant = figures.contestant
-    model = find_model(runs / summary.goal.env_id / contestant.name / f"seed_{median_run(figures).seed}")
+    model = find_model(runs / run_folder(summary.goal.env_id, contestant.name, median_run(figures).seed))
     if model is None:
         raise ArgumentError(f"{contestant.title} has left no model.")
     return find_run(model, summary.goal.env_id, contestant.algorithm, trusted=trusted)

@@ -5,7 +5,7 @@ What is here: how it is laid out. What is not: tables (`tables.py`), sentences (
 
 from collections.abc import Iterator
 
-from sb3_ppo_scratch.benchmark.comparison.report import Report, Section
+from sb3_ppo_scratch.benchmark.comparison.gathering import Report, Section
 from sb3_ppo_scratch.benchmark.comparison.tables import Table, pairs_table, returns_table, settings_table
 from sb3_ppo_scratch.benchmark.comparison.wording import how_measured, intervals_missing, verdicts, what_was_compared
 from sb3_ppo_scratch.benchmark.markdown import table

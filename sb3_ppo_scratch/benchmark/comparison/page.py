@@ -14,7 +14,7 @@ from markupsafe import Markup
 from sb3_ppo_scratch.benchmark.comparison.charts import Chart
 from sb3_ppo_scratch.benchmark.comparison.drawing import COLOURS, DARK_COLOURS, as_svg
 from sb3_ppo_scratch.benchmark.comparison.films import Film
-from sb3_ppo_scratch.benchmark.comparison.report import Report, Section
+from sb3_ppo_scratch.benchmark.comparison.gathering import Report, Section
 from sb3_ppo_scratch.benchmark.comparison.tables import pairs_table, returns_table, settings_table
 from sb3_ppo_scratch.benchmark.comparison.wording import how_measured, intervals_missing, verdicts, what_was_compared
 

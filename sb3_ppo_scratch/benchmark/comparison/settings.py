@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sb3_ppo_scratch.benchmark.comparison.summary import EnvironmentSummary
+from sb3_ppo_scratch.benchmark.training.plan import run_folder
 from sb3_ppo_scratch.benchmark.training.records import find_settings
 
 OF_THE_COMPARISON = frozenset({"callback", "n_timesteps"})
@@ -39,8 +40,9 @@ def settings_of(summary: EnvironmentSummary, folder: Path) -> Settings:
     """
     found = {}
     for figures in summary.figures:
-        run = folder / summary.goal.env_id / figures.contestant.name / f"seed_{figures.runs[0].seed}"
-        settings = find_settings(run)
+        settings = find_settings(
+            folder / run_folder(summary.goal.env_id, figures.contestant.name, figures.runs[0].seed)
+        )
         if settings is not None:
             own = {name: value for name, value in settings.items() if name not in OF_THE_COMPARISON}
             found[figures.contestant.title] = {"algorithm": figures.contestant.algorithm, **own}

@@ -4,6 +4,7 @@ What is here: records of runs turned into figures over seeds, environment by env
 themselves (`benchmark/statistics.py`), words (`wording.py`) and pictures (`charts.py`).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -127,6 +128,11 @@ class Figures:
     by_seconds: Curve
     profile: NDArray[np.float64]
     against: tuple[Against, ...]
+
+    @property
+    def learns(self) -> bool:
+        """Whether it trains at all, and so takes time."""
+        return math.isfinite(self.rate.value)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,6 @@ def returns_table(summary: EnvironmentSummary) -> Table:
 
 def _returns_row(figures: Figures) -> tuple[str, ...]:
     """Fill one line."""
-    learns = math.isfinite(figures.rate.value)
     return (
         name_of(figures),
         show_estimate(figures.score),
@@ -50,7 +49,9 @@ def _returns_row(figures: Figures) -> tuple[str, ...]:
         show_estimate(figures.area),
         f"{figures.steps.n_reached} of {figures.steps.n_seeds}",
         show_time(figures.steps),
-        f"{show_rounded(figures.seconds.median)}" if math.isfinite(figures.seconds.median) and learns else NOTHING,
+        f"{show_rounded(figures.seconds.median)}"
+        if math.isfinite(figures.seconds.median) and figures.learns
+        else NOTHING,
         show_estimate(figures.rate, 0),
     )
 

@@ -125,7 +125,21 @@ class Run:
     @property
     def folder(self) -> Path:
         """Where everything about it lies, below the comparison's folder."""
-        return Path(self.goal.env_id, self.contestant.name, f"seed_{self.seed}")
+        return run_folder(self.goal.env_id, self.contestant.name, self.seed)
+
+
+def run_folder(env_id: str, contestant: str, seed: int) -> Path:
+    """Say where everything about a run lies.
+
+    Args:
+        env_id: Its environment.
+        contestant: The name of who is trained.
+        seed: Its seed.
+
+    Returns:
+        The folder, below the comparison's.
+    """
+    return Path(env_id, contestant, f"seed_{seed}")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Tests of `benchmark.comparison.report` and what it writes: the page, the Markdown, the results."""
+"""Tests of `benchmark.comparison.gathering` and `report`, and what they write: the page, the Markdown, the results."""
 
 import dataclasses
 import html.parser
@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from sb3_ppo_scratch.benchmark.comparison.films import Film
+from sb3_ppo_scratch.benchmark.comparison.gathering import gather
 from sb3_ppo_scratch.benchmark.comparison.page import render_page
-from sb3_ppo_scratch.benchmark.comparison.report import gather, write_report
+from sb3_ppo_scratch.benchmark.comparison.report import write_report
 from sb3_ppo_scratch.benchmark.comparison.results import read_results
 from sb3_ppo_scratch.benchmark.comparison.run import read_snapshot, write_snapshot
 from sb3_ppo_scratch.benchmark.training.process import FAILURE_FILE
